@@ -1,0 +1,216 @@
+"""Runs a plan: loads of bounded size, one after the other, each committed with its state before the next begins."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from mindo import (
+    ApiError,
+    Company,
+    ConfigurationError,
+    Coverage,
+    Load,
+    MindoClient,
+    Options,
+    Window,
+    WindowReader,
+    load_source,
+    plan_run,
+)
+from mindo.discovery import SchemaChange
+from mindo.extraction import LoadedWindow, record_increment, record_nothing
+from mindo.pages import Page
+from mindo.reader import WindowRead
+from mindo.windows import format_time, plan_windows, subtract_ranges
+
+from .warehouse import Warehouse
+
+DEFAULT_LOAD_MESSAGES = 250_000
+"""A load is closed at the first window edge beyond this many messages; a crash costs one load at most."""
+
+_POSTPONED_ROUNDS = 5
+
+
+class Progress(Protocol):
+    """Is told how a run proceeds. `page_read` is called from the reader's threads."""
+
+    def planned(self, windows: Sequence[Window]) -> None:
+        """The run will read these windows."""
+
+    def page_read(self, window: Window, page: Page) -> None:
+        """A page was proven."""
+
+    def windows_ended(self, complete: Sequence[LoadedWindow], incomplete: Sequence[WindowRead]) -> None:
+        """These windows are loaded, and those can't be."""
+
+
+@dataclass
+class Outcome:
+    """What a run did; true of the destination as soon as it is in here.
+
+    Attributes:
+        planned: Windows of the plan.
+        complete: Windows that are loaded.
+        incomplete: Windows of which nothing was loaded, with the reason in `error`.
+        changes: Columns that were added.
+    """
+
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    planned: list[Window] = field(default_factory=list)
+    complete: list[LoadedWindow] = field(default_factory=list)
+    incomplete: list[WindowRead] = field(default_factory=list)
+    changes: list[SchemaChange] = field(default_factory=list)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of the complete windows by table, as the tables hold them now."""
+        total: dict[str, int] = {}
+        for window in self.complete:
+            for table, rows in window.rows.items():
+                total[table] = total.get(table, 0) + rows
+        return total
+
+
+Record = Callable[[Coverage, Load], None]
+
+
+def check_access(options: Options, companies: Sequence[Company], client: MindoClient) -> None:
+    """Asks the API for one message of each company, so that a wrong key or company is found before anything is written.
+
+    Raises:
+        AccessError: If a key is refused or may not read a company.
+        ConfigurationError: If a company is unknown.
+        ApiError: If the API can't be reached or is no Mindo server.
+    """
+
+    def probe(company: Company) -> None:
+        window = Window(options.now - timedelta(seconds=1), options.now, company.company_id)
+        client.probe(window, options.selection.params())
+
+    with ThreadPoolExecutor(options.workers) as workers:
+        for result in [workers.submit(probe, company) for company in companies]:
+            result.result()
+
+
+def run_increment(
+    warehouse: Warehouse,
+    options: Options,
+    companies: Sequence[Company],
+    progress: Progress,
+    outcome: Outcome,
+    load_messages: int = DEFAULT_LOAD_MESSAGES,
+) -> None:
+    """The nightly increment of all companies, or an explicit range; see `plan_run`.
+
+    Args:
+        warehouse: Held with `writing`.
+        options: What to read.
+        companies: Whose messages to read.
+        progress: Is told how it proceeds.
+        outcome: Filled load by load, so it is right even when the run ends early.
+        load_messages: Bounds a load.
+
+    Raises:
+        DestinationError: If a load fails.
+    """
+    plan = plan_run(options, companies, warehouse.coverage)
+    starts = {company.company_id: options.start for company in companies}
+    record = record_nothing if options.interval else record_increment(starts, options.selection)
+    _run_plan(warehouse, options, companies, plan, record, progress, outcome, load_messages)
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A range of history to read, resumable by the same command.
+
+    Attributes:
+        key: Names range and selection in the state.
+        plan: Windows that are left to read, in order.
+        windows: How many windows the whole range has.
+    """
+
+    key: str
+    plan: list[Window]
+    windows: int
+
+
+def plan_backfill(
+    options: Options, companies: Sequence[Company], coverage: Coverage, newest_first: bool = False
+) -> Backfill:
+    """Plans the explicit interval of the options, without what an interrupted backfill of it has done.
+
+    Raises:
+        ConfigurationError: If there is no explicit interval.
+    """
+    if options.interval is None:
+        raise ConfigurationError("from: missing; a backfill needs --from (and --to, by default now).")
+    start, end = options.interval
+    key = f"{format_time(start)}/{format_time(end)} {options.selection.key}"
+    plan, total = [], 0
+    for company in companies:
+        total += len(plan_windows(company.company_id, [(start, end)], options.window))
+        left = subtract_ranges([(start, end)], coverage.backfilled(key, company.company_id))
+        plan += plan_windows(company.company_id, left, options.window)
+    return Backfill(key, sorted(plan, reverse=newest_first), total)
+
+
+def run_backfill(
+    warehouse: Warehouse,
+    options: Options,
+    companies: Sequence[Company],
+    backfill: Backfill,
+    progress: Progress,
+    outcome: Outcome,
+    load_messages: int = DEFAULT_LOAD_MESSAGES,
+) -> None:
+    """Reads a range of history load by load. No watermark moves, but a later increment need not read the range again.
+
+    Args and errors are those of `run_increment`.
+    """
+    left = set(backfill.plan)
+
+    def record(coverage: Coverage, load: Load) -> None:
+        complete = [window.read.window for window in load.complete]
+        coverage.record_complete(options.selection, complete)
+        coverage.record_backfill(backfill.key, complete)
+        left.difference_update(complete)
+        if not left:
+            coverage.finish_backfill(backfill.key)
+
+    _run_plan(warehouse, options, companies, backfill.plan, record, progress, outcome, load_messages)
+
+
+def _run_plan(
+    warehouse: Warehouse,
+    options: Options,
+    companies: Sequence[Company],
+    plan: list[Window],
+    record: Record,
+    progress: Progress,
+    outcome: Outcome,
+    load_messages: int,
+) -> None:
+    outcome.planned = list(plan)
+    progress.planned(plan)
+    for _ in range(_POSTPONED_ROUNDS):
+        postponed: list[Window] = []
+        with WindowReader(options, plan, progress.page_read) as reader:
+            while not reader.exhausted:
+                load = Load(outcome.run_id)
+                warehouse.pipeline.run(load_source(reader, load, record, list(companies), load_messages))
+                outcome.complete += load.complete
+                outcome.incomplete += load.incomplete
+                outcome.changes += load.changes
+                postponed += load.postponed
+                progress.windows_ended(load.complete, load.incomplete)
+        plan = postponed
+        if not plan:
+            return
+    moved = ApiError("messages kept moving between windows while they were read; run again")
+    outcome.incomplete += [WindowRead(window, error=moved) for window in plan]

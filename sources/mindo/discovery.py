@@ -1,0 +1,160 @@
+"""Members that nobody declared, and values of unexpected type: which column each of them gets.
+
+A member's column takes the type of its values: text, bigint, double, bool, or JSON for objects and lists. A value that
+does not fit the column's type goes to a variant column (`thread_position__v_text`), as dlt does it. Text and JSON columns
+take any value, so nothing is ever lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from .columns import DECLARED, Column, DataType, Site
+
+_LARGEST_WHOLE_DOUBLE = 2**53
+
+_TAKES_ANY: frozenset[DataType] = frozenset({"text", "json"})
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """A column that a load added: a new member of the API, or a variant for values of another type."""
+
+    table: str
+    column: str
+    data_type: DataType
+    is_variant: bool
+
+
+class TableColumns:
+    """The columns of a table as they are known so far, and the names that members have in it.
+
+    Args:
+        table: Name of the table.
+        stored: Columns and types that the destination has from earlier loads.
+        normalize: dlt's naming convention for one identifier.
+    """
+
+    def __init__(self, table: str, stored: Mapping[str, str | None], normalize: Callable[[str], str]) -> None:
+        self.table = table
+        self.changes: list[SchemaChange] = []
+        self._normalize = normalize
+        self._columns = {column.name: column for column in DECLARED[table]}
+        self._stored = dict(stored)
+        self._names: dict[tuple[str, str], str] = {}
+
+    @property
+    def all(self) -> list[Column]:
+        """Declared columns, then those that were discovered in this load."""
+        return list(self._columns.values())
+
+    def data_type(self, column: str) -> DataType | None:
+        """The type of a column of this or an earlier load; `None` if there is none."""
+        known = self._columns.get(column)
+        return known.data_type if known else cast("DataType | None", self._stored.get(column))
+
+    def name_of(self, site: Site, member: str) -> str:
+        """The column for a member; the same for the same member, and never another column's name."""
+        key = (site.name, member)
+        if key not in self._names:
+            self._names[key] = self._free_name(site, member)
+        return self._names[key]
+
+    def add(self, name: str, data_type: DataType, is_variant: bool = False) -> None:
+        """Makes a column known; reports it if no earlier load had it."""
+        if name in self._columns:
+            return
+        self._columns[name] = Column(name, data_type, "Sent by the API, not in its documentation.")
+        if name not in self._stored:
+            self.changes.append(SchemaChange(self.table, name, data_type, is_variant))
+
+    def _free_name(self, site: Site, member: str) -> str:
+        if member in site.members:
+            return site.column_name(member)
+        name = site.column_name(self._normalize(member) if member.strip() else "unnamed")
+        if name in {column.name for column in DECLARED[self.table]} or name.startswith("_dlt"):
+            name = f"api__{name.lstrip('_')}"
+        if name in self._names.values():
+            # two members that differ only in letter case or punctuation have one normalised name
+            name = f"{name}__{hashlib.md5(member.encode('utf-8', 'replace'), usedforsecurity=False).hexdigest()[:6]}"
+        return name
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member as it stands in a batch.
+
+    Attributes:
+        column: Name of its column.
+        json: SQL of its value as JSON, or `None` if only its text is at hand.
+        text: SQL of its value as text.
+        data_type: Declared type of its column; `None` means: by its values.
+    """
+
+    column: str
+    json: str | None
+    text: str
+    data_type: DataType | None
+
+
+def kinds_sql(member: Member, data_type: DataType | None) -> str:
+    """SQL of the type that a value of a member needs, given its column's type; NULL for JSON null."""
+    text = member.text
+    whole = f"CASE WHEN TRY_CAST({text} AS BIGINT) IS NULL THEN 'text'"
+    if data_type == "double":
+        whole += f" WHEN abs(TRY_CAST({text} AS BIGINT)) <= {_LARGEST_WHOLE_DOUBLE} THEN 'double'"
+    string = "'text'"
+    if data_type == "timestamp":
+        string = f"CASE WHEN TRY_CAST({text} AS TIMESTAMP) IS NULL THEN 'text' ELSE 'timestamp' END"
+    return (
+        f"CASE json_type({member.json}) WHEN 'VARCHAR' THEN {string} WHEN 'BOOLEAN' THEN 'bool'"
+        f" WHEN 'OBJECT' THEN 'json' WHEN 'ARRAY' THEN 'json'"
+        f" WHEN 'UBIGINT' THEN {whole} ELSE 'bigint' END WHEN 'BIGINT' THEN {whole} ELSE 'bigint' END"
+        # a whole number too long for 64 bits is a DOUBLE to DuckDB, and would lose digits as one
+        f" WHEN 'DOUBLE' THEN CASE WHEN regexp_full_match({text}, '-?[0-9]+') THEN 'text' ELSE 'double' END END"
+    )
+
+
+def choose_type(kinds: Iterable[DataType]) -> DataType | None:
+    """The type for a new column, given the kinds of its first values."""
+    found = set(kinds)
+    if found == {"bigint", "double"}:
+        return "double"
+    if len(found) > 1:
+        return "text"
+    return found.pop() if found else None
+
+
+def value_sql(member: Member, data_type: DataType, target: DataType, shares: bool) -> str:
+    """SQL of a member's value for the column of type `target`: its own column's `data_type`, or a variant.
+
+    Args:
+        member: The member.
+        data_type: Type of the member's own column.
+        target: Type of the column to fill.
+        shares: Whether its values are spread over several columns.
+    """
+    value = {
+        "text": member.text,
+        "json": f"CASE WHEN json_type({member.json}) <> 'NULL' THEN CAST({member.json} AS VARCHAR) END",
+        "bigint": f"TRY_CAST({member.text} AS BIGINT)",
+        "double": f"TRY_CAST({member.text} AS DOUBLE)",
+        "bool": f"TRY_CAST({member.text} AS BOOLEAN)",
+        "timestamp": f"TRY_CAST({member.text} AS TIMESTAMP)",
+    }[target]
+    if not shares or data_type in _TAKES_ANY:
+        return value
+    return f"CASE WHEN ({kinds_sql(member, data_type)}) = '{target}' THEN {value} END"
+
+
+def takes_any(data_type: DataType | None) -> bool:
+    """Whether a column of that type holds values of every type."""
+    return data_type in _TAKES_ANY
+
+
+def variant_name(column: str, data_type: DataType) -> str:
+    """The name of a variant column, as dlt forms it."""
+    return f"{column}__v_{data_type}"

@@ -1,0 +1,271 @@
+"""One load: complete windows become Arrow tables with hints, then markers, ledger rows and state."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common import logger
+from dlt.common.configuration.container import Container
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+
+from .carry_over import stored_rows
+from .columns import CHILD_TABLES, DECLARED, EXPORT_WINDOWS, LISTS, MESSAGES
+from .companies import Company
+from .coverage import Coverage
+from .discovery import SchemaChange
+from .reader import WindowRead, WindowReader
+from .replacing import arrow_schema, make_table_hints, marker_table, window_markers
+from .selection import Selection
+from .settings import AGENT_ID_PREFIX, ALL, INCLUDES
+from .shaping import BATCH_ROWS, Shaper
+from .windows import Window
+
+
+@dataclass
+class LoadedWindow:
+    """A complete window of a load and the rows it has in each table; tables of left-out lists are missing."""
+
+    read: WindowRead
+    rows: dict[str, int]
+
+
+@dataclass
+class Load:
+    """What one load holds; filled while it is extracted, true of the destination once the load has succeeded.
+
+    Attributes:
+        run_id: Names the run in `export_windows`; several loads can belong to one run.
+        complete: Windows in this load.
+        incomplete: Windows that could not be proven complete; nothing of them is in the load.
+        postponed: Windows to be read again for the next load: a message moved into them from a window of this load.
+        changes: Columns that the load adds.
+    """
+
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    complete: list[LoadedWindow] = field(default_factory=list)
+    incomplete: list[WindowRead] = field(default_factory=list)
+    postponed: list[Window] = field(default_factory=list)
+    changes: list[SchemaChange] = field(default_factory=list)
+
+    @property
+    def messages(self) -> int:
+        """Messages in this load."""
+        return sum(window.read.rows for window in self.complete)
+
+
+class Extraction:
+    """Turns a reader's windows into the items that dlt loads.
+
+    Args:
+        reader: Gives windows in the order of the plan.
+        load: Filled with what was done.
+        max_messages: No further window is taken once that many messages are in the load; bounds what a crash can cost.
+    """
+
+    def __init__(self, reader: WindowReader, load: Load, max_messages: int | None = None) -> None:
+        self._reader = reader
+        self._selection = reader.selection
+        self._load = load
+        self._max_messages = max_messages
+        self._channels: set[str] = set()
+        self._authors: dict[int, set[str]] = {}
+        self._agents: dict[int, dict[int, str]] = {}
+        self._ledger: list[dict[str, Any]] = []
+
+    def items(self, record: Callable[[Coverage, Load], None]) -> Iterator[Any]:
+        """Yields everything that belongs into the load.
+
+        Args:
+            record: Writes what was read into the state; called last, so a broken extraction leaves the state alone.
+        """
+        coverage = Coverage(dlt.current.resource_state())
+        load_id = _load_id()
+        schema = dlt.current.source_schema()
+        stored = {
+            table: {name: column.get("data_type") for name, column in schema.tables[table]["columns"].items()}
+            for table in (MESSAGES, *CHILD_TABLES.values())
+            if table in schema.tables
+        }
+        shaper = Shaper(self._reader.engine, self._selection, stored, schema.naming.normalize_identifier, load_id)
+        try:
+            for group in self._groups():
+                try:
+                    yield from self._group_items(group, shaper)
+                finally:
+                    for read in group:
+                        read.release()
+        finally:
+            shaper.close()
+        self._load.changes += shaper.changes
+        yield from self._closing_items(shaper, coverage, load_id)
+        for company_id, agents in self._agents.items():
+            coverage.record_agents(company_id, agents)
+        record(coverage, self._load)
+
+    def _groups(self) -> Iterator[list[WindowRead]]:
+        """Complete windows in the order of the plan, small ones together; ends when the load is full."""
+        group: list[WindowRead] = []
+        rows = total = 0
+        for read in self._reader:
+            if read.error is not None:
+                self._load.incomplete.append(read)
+                continue
+            group.append(read)
+            rows, total = rows + read.rows, total + read.rows
+            is_full = self._max_messages is not None and total >= self._max_messages
+            if rows >= BATCH_ROWS or is_full:
+                yield group
+                group, rows = [], 0
+            if is_full:
+                return
+        if group:
+            yield group
+
+    def _group_items(self, group: list[WindowRead], shaper: Shaper) -> Iterator[Any]:
+        postponed = shaper.claim(group)
+        self._load.postponed += [group[number].window for number in sorted(postponed)]
+        group = [read for number, read in enumerate(group) if number not in postponed]
+        left_out = set(LISTS) - set(self._selection.include)
+        stored = stored_rows(read.window for read in group) if set(self._selection.include) != set(INCLUDES) else None
+        counted = [MESSAGES, *(CHILD_TABLES[name] for name in LISTS if name not in left_out)]
+        windows = [LoadedWindow(read, dict.fromkeys(counted, 0)) for read in group]
+        for batch in shaper.shape(group, stored):
+            for table, counts in batch.counts.items():
+                for number, rows in counts.items():
+                    windows[number].rows[table] += rows
+                if batch.tables[table].num_rows:
+                    yield _item(table, batch.tables[table], shaper)
+            self._learn(batch.tables[MESSAGES])
+            for name in left_out:
+                yield _item(CHILD_TABLES[name], _keepers(CHILD_TABLES[name], batch.tables[MESSAGES]), shaper)
+        self._load.complete += windows
+        self._ledger += [_ledger_row(self._load.run_id, window, self._selection) for window in windows]
+
+    def _learn(self, messages: pa.Table) -> None:
+        """Notes which channels and which agents' author ids came back; they decide what a filtered run may replace."""
+        self._channels.update(value for value in pc.unique(messages["channel"]).to_pylist() if value)
+        is_agent = pc.starts_with(messages["author__id"], AGENT_ID_PREFIX)
+        has_number = "agent__id" in messages.column_names and pa.types.is_integer(messages["agent__id"].type)
+        key = ["company_id", "author__id", *(["agent__id"] if has_number else [])]
+        for row in messages.select(key).filter(is_agent).group_by(key).aggregate([]).to_pylist():
+            self._authors.setdefault(row["company_id"], set()).add(row["author__id"])
+            if row.get("agent__id") is not None:
+                self._agents.setdefault(row["company_id"], {})[row["agent__id"]] = row["author__id"]
+
+    def _closing_items(self, shaper: Shaper, coverage: Coverage, load_id: str) -> Iterator[Any]:
+        windows = [window.read.window for window in self._load.complete]
+        markers = window_markers(windows, self._selection, self._channels, self._known_authors(coverage, windows))
+        for table in (MESSAGES, *CHILD_TABLES.values()):
+            yield _item(table, marker_table(table, markers, load_id), shaper)
+        ledger = pa.Table.from_pylist(
+            [row | {"_dlt_load_id": load_id} for row in self._ledger], arrow_schema(DECLARED[EXPORT_WINDOWS])
+        )
+        yield _item(EXPORT_WINDOWS, ledger, None)
+
+    def _known_authors(self, coverage: Coverage, windows: Iterable[Window]) -> dict[int, set[str]]:
+        known = {}
+        agent_ids = self._selection.agent_ids
+        for company_id in {window.company_id for window in windows}:
+            seen = self._authors.get(company_id, set())
+            # more authors than agents asked for: the API filters by something else than the author, so nothing may go
+            known[company_id] = coverage.agent_authors(company_id, agent_ids) | (
+                seen if len(seen) <= len(agent_ids) else set()
+            )
+        return known
+
+
+def company_items(companies: Iterable[Company]) -> Iterator[Any]:
+    """The rows of `companies`."""
+    load_id = _load_id()
+    rows = [
+        {"company_id": c.company_id, "name": c.name, "timezone": c.timezone, "_dlt_load_id": load_id} for c in companies
+    ]
+    yield _item("companies", pa.Table.from_pylist(rows, arrow_schema(DECLARED["companies"])), None)
+
+
+def record_increment(start_by_company: Mapping[int, Any], selection: Selection) -> Callable[[Coverage, Load], None]:
+    """State of an incremental run: watermarks move over complete windows."""
+
+    def record(coverage: Coverage, load: Load) -> None:
+        complete = [window.read.window for window in load.complete]
+        holes = [read.window for read in load.incomplete] + load.postponed
+        for company_id, start in start_by_company.items():
+            coverage.record_increment(
+                start,
+                selection,
+                [w for w in complete if w.company_id == company_id],
+                [w for w in holes if w.company_id == company_id],
+            )
+
+    return record
+
+
+def record_nothing(_: Coverage, __: Load) -> None:
+    """State of an explicit range: left alone."""
+
+
+def _item(table: str, arrow: pa.Table, shaper: Shaper | None) -> Any:
+    columns = shaper.columns[table].all if shaper else DECLARED[table]
+    hints = make_table_hints(table, columns, Container().get(DestinationCapabilitiesContext))
+    return dlt.mark.with_hints(arrow, hints, create_table_variant=True)
+
+
+def _keepers(table: str, messages: pa.Table) -> pa.Table:
+    """Markers that hold back the rows of messages that are still there, for a list that was not asked for."""
+    rows = messages.select(["company_id", "message_id", "occurred_at", "_dlt_load_id"]).to_pylist()
+    load_id = rows[0]["_dlt_load_id"] if rows else ""
+    return marker_table(table, [row | {"_window_end": row["occurred_at"]} for row in rows], load_id)
+
+
+def _ledger_row(run_id: str, window: LoadedWindow, selection: Selection) -> dict[str, Any]:
+    read = window.read
+    return {
+        "run_id": run_id,
+        "company_id": read.window.company_id,
+        "window_start": read.window.start,
+        "window_end": read.window.end,
+        "channel": selection.channel,
+        "direction": selection.direction,
+        "agent_ids": ",".join(map(str, selection.agent_ids)) or ALL,
+        "include": ",".join(selection.include),
+        "pages": read.page_count,
+        "requests": read.requests,
+        "retries": read.retries,
+        "messages": window.rows[MESSAGES],
+        **{name: window.rows.get(table) for name, table in CHILD_TABLES.items()},
+        "bytes": read.bytes,
+        "started_at": read.started,
+        "finished_at": read.finished,
+        "ids_digest": read.ids_digest,
+    }
+
+
+def _load_id() -> str:
+    try:
+        return str(dlt.current.load_package_state()["load_id"])
+    except CurrentLoadPackageStateNotAvailable:
+        # the resource is iterated without a pipeline, to look at its rows
+        return ""
+
+
+class ExpectedHintsFilter(logging.Filter):
+    """Drops dlt's warning that a JSON column's hint differs from the Arrow type text: Arrow has no other type for it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is kept."""
+        return "merging arrow schema with dlt schema" not in record.getMessage()
+
+
+def silence_expected_warnings() -> None:
+    """Keeps dlt from warning at every Arrow batch about the hints of JSON columns."""
+    target = logger.LOGGER
+    if not any(isinstance(f, ExpectedHintsFilter) for f in target.filters):
+        target.addFilter(ExpectedHintsFilter())

@@ -1,0 +1,293 @@
+"""The proof of a page: what a spooled answer must be before a single row of it counts.
+
+A page is an NDJSON body: message lines and, if there are more, a sentinel as its last line. It is proven when every line
+is a JSON object, no line reports an error, every message has an id and lies in the window and company that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pyarrow as pa
+
+from .engine import MAX_LINE_BYTES, USUAL_LINE_BYTES
+from .exceptions import PageBroken
+from .windows import Window
+
+_TAIL_BYTES = 64 * 1024
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A proven page in the spool: message lines only, the sentinel is cut off.
+
+    Attributes:
+        path: The file; deleted when its window was shaped.
+        ids: The message ids in it, in no particular order.
+        bytes: Its size as received, decompressed.
+        next_cursor: The sentinel's cursor, or `None` on the last page.
+        longest_line: An upper bound for the length of a line in bytes.
+        newline_missing: Whether the body ended without a line end after its last, complete line.
+    """
+
+    path: Path
+    ids: pa.Array
+    bytes: int
+    next_cursor: str | None
+    longest_line: int
+    newline_missing: bool
+
+    @property
+    def rows(self) -> int:
+        """Messages in it."""
+        return len(self.ids)
+
+
+def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> Page:
+    """Checks a spooled body and cuts its sentinel off.
+
+    Args:
+        path: The body as it arrived.
+        window: What was asked for.
+        connection: A DuckDB connection of the calling thread.
+
+    Raises:
+        PageBroken: If anything is wrong; names line and byte offset, never text.
+    """
+    size = path.stat().st_size
+    last_line, offset = _last_line(path, size)
+    sentinel = _parse_sentinel(last_line)
+    newline_missing = bool(last_line) and not last_line.endswith(b"\n")
+    next_cursor = None
+    if sentinel is not None:
+        next_cursor = _next_cursor(sentinel)
+        os.truncate(path, offset)
+    with path.open("rb") as body:
+        head = body.read(_TAIL_BYTES).lstrip()
+    if head and not head.startswith(b"{"):
+        raise PageBroken("the answer is not NDJSON: is this the URL of a Mindo server?")
+    longest = _check_lines(path, window, connection) if head else 0
+    return Page(path, read_ids([path], longest, connection), size, next_cursor, longest, newline_missing)
+
+
+def read_ids(paths: list[Path], longest_line: int, connection: duckdb.DuckDBPyConnection) -> pa.Array:
+    """The message ids of spooled pages, with every repetition."""
+    ids = connection.execute(
+        "SELECT message_id FROM read_ndjson($paths, maximum_object_size = $line_limit, columns = {message_id: 'VARCHAR'})",
+        {"paths": [str(path) for path in paths], "line_limit": line_limit(longest_line)},
+    ).to_arrow_table()["message_id"]
+    return ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0)
+
+
+def line_limit(longest_line: int) -> int:
+    """The `maximum_object_size` with which DuckDB reads lines of that length."""
+    return USUAL_LINE_BYTES if longest_line < USUAL_LINE_BYTES else MAX_LINE_BYTES
+
+
+_FACTS = """
+SELECT count(*) FILTER (message_id IS NULL OR message_id = '') AS without_id,
+    count(_error) AS errors,
+    count(_truncated) AS sentinels,
+    count(*) FILTER (TRY_CAST(occurred_at AS TIMESTAMP) IS NULL) AS without_time,
+    count(*) FILTER (TRY_CAST(occurred_at AS TIMESTAMP) NOT BETWEEN $start AND $last) AS outside,
+    count(*) FILTER (metadata ->> '$.company_id' <> $company) AS foreign_company
+FROM read_ndjson($path, maximum_object_size = $line_limit, columns = {
+    message_id: 'VARCHAR', occurred_at: 'VARCHAR', metadata: 'JSON', _error: 'JSON', _truncated: 'JSON'})
+"""
+
+
+def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> int:
+    try:
+        facts = _page_facts(path, window, connection, USUAL_LINE_BYTES)
+        longest = 0
+    except duckdb.Error:
+        # DuckDB's message can quote the line; and it refuses some JSON that is legal (a lone surrogate escape, a name
+        # given twice, a very long line). Python says where the line is, or writes it anew in a form DuckDB reads.
+        longest = _rewrite_lines(path)
+        try:
+            facts = _page_facts(path, window, connection, MAX_LINE_BYTES)
+        except duckdb.Error:
+            raise PageBroken("a line can't be read as JSON") from None
+    wrong = next((what for what, count in facts.items() if count), None)
+    if wrong:
+        message, is_wrong = _WRONG_LINES[wrong]
+        raise PageBroken(f"{message}{_where(path, lambda line: is_wrong(line, window))}")
+    return longest
+
+
+def _page_facts(path: Path, window: Window, connection: duckdb.DuckDBPyConnection, line_limit: int) -> dict[str, int]:
+    result = connection.execute(
+        _FACTS,
+        {
+            "path": str(path),
+            "start": window.start.replace(tzinfo=None),
+            "last": window.end.replace(tzinfo=None) - _MICROSECOND,
+            "company": str(window.company_id),
+            "line_limit": line_limit,
+        },
+    )
+    names = [column[0] for column in result.description]
+    values = result.fetchone()
+    assert values is not None
+    return dict(zip(names, values, strict=True))
+
+
+def _is_outside(line: dict[str, Any], window: Window) -> bool:
+    moment = datetime.fromisoformat(str(line["occurred_at"]))
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return not window.start <= moment < window.end
+
+
+def _has_no_time(line: dict[str, Any], _: Window) -> bool:
+    try:
+        datetime.fromisoformat(str(line.get("occurred_at")))
+    except ValueError:
+        return True
+    return False
+
+
+def _is_foreign(line: dict[str, Any], window: Window) -> bool:
+    company = (line.get("metadata") or {}).get("company_id")
+    return company is not None and str(company) != str(window.company_id)
+
+
+# the order matters: an error line has no id either, and should be named for what it is
+_WRONG_LINES: dict[str, tuple[str, Callable[[dict[str, Any], Window], bool]]] = {
+    "errors": ("the API reported an error in the stream", lambda line, _: "_error" in line),
+    "sentinels": ("a sentinel stands before the last line", lambda line, _: "_truncated" in line),
+    "without_id": ("a message without message_id", lambda line, _: not line.get("message_id")),
+    "without_time": ("a message whose occurred_at is not a time", _has_no_time),
+    "outside": ("a message outside of the requested window", _is_outside),
+    "foreign_company": ("a message of another company", _is_foreign),
+}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Number (from 1), byte offset and content of every line that is not blank."""
+    offset = 0
+    with path.open("rb") as body:
+        for number, line in enumerate(body, start=1):
+            if line.strip():
+                yield number, offset, line
+            offset += len(line)
+
+
+def _where(path: Path, is_wrong: Callable[[dict[str, Any]], bool]) -> str:
+    for number, offset, line in _lines(path):
+        if is_wrong(orjson.loads(line)):
+            return f" (line {number}, byte {offset})"
+    return ""
+
+
+def _rewrite_lines(path: Path) -> int:
+    """Rewrites what DuckDB can't read though it is JSON; returns the length of the longest line.
+
+    A lone surrogate escape, which no UTF-8 database can hold, becomes U+FFFD; of a name given twice the later value stays,
+    as in every common parser.
+    """
+    rewritten = path.with_suffix(".rewritten")
+    longest = 0
+    with rewritten.open("wb") as target:
+        for number, offset, line in _lines(path):
+            try:
+                text = _readable(line.decode("utf-8").strip())
+            except ValueError:
+                raise PageBroken(f"a line is not a JSON object (line {number}, byte {offset})") from None
+            data = text.encode("utf-8") + b"\n"
+            longest = max(longest, len(data))
+            target.write(data)
+    if longest > MAX_LINE_BYTES:
+        raise PageBroken(f"a line is longer than {MAX_LINE_BYTES // 2**20} MB")
+    rewritten.replace(path)
+    return longest
+
+
+def _readable(text: str) -> str:
+    names_repeat = False
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal names_repeat
+        names_repeat |= len(dict(pairs)) < len(pairs)
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    value = json.loads(text, object_pairs_hook=members, parse_constant=refuse)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    plain = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    has_surrogate = any("\ud800" <= character <= "\udfff" for character in plain)
+    if not names_repeat and not has_surrogate:
+        return text
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _last_line(path: Path, size: int) -> tuple[bytes, int]:
+    """The last line that is not blank, with its line end, and its byte offset."""
+    tail_bytes = _TAIL_BYTES
+    while True:
+        with path.open("rb") as body:
+            start = max(0, size - tail_bytes)
+            body.seek(start)
+            tail = body.read()
+        content = tail.rstrip()
+        cut = content.rfind(b"\n")
+        if cut >= 0 or start == 0:
+            line_start = cut + 1
+            line_end = tail.find(b"\n", len(content))
+            return tail[line_start : line_end + 1 if line_end >= 0 else len(tail)], start + line_start
+        tail_bytes *= 8
+
+
+def _parse_sentinel(line: bytes) -> dict[str, Any] | None:
+    # the member must stand at the top level: a message's free text and arguments can hold the same characters
+    if b'"_truncated"' not in line:
+        return None
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "_truncated" in value and "message_id" not in value else None
+
+
+def _next_cursor(sentinel: dict[str, Any]) -> str | None:
+    cursor = sentinel.get("next_cursor")
+    if not sentinel["_truncated"]:
+        return None
+    if not isinstance(cursor, str) or not cursor:
+        raise PageBroken("the sentinel has no next_cursor")
+    return cursor
+
+
+def drop_superseded_lines(pages: list[Page]) -> list[Page]:
+    """Removes all lines but the last of each message id, over all pages of a window.
+
+    A page edge can shift between two requests, so a message may come twice; the later line is the newer one.
+    """
+    last: dict[str, tuple[int, int]] = {}
+    for index, page in enumerate(pages):
+        for _, offset, line in _lines(page.path):
+            last[str(orjson.loads(line)["message_id"])] = (index, offset)
+    kept = []
+    for index, page in enumerate(pages):
+        reduced = page.path.with_suffix(".reduced")
+        ids = []
+        with reduced.open("wb") as target:
+            for _, offset, line in _lines(page.path):
+                message_id = str(orjson.loads(line)["message_id"])
+                if last[message_id] == (index, offset):
+                    target.write(line.rstrip() + b"\n")
+                    ids.append(message_id)
+        reduced.replace(page.path)
+        kept.append(replace(page, ids=pa.array(ids, pa.string())))
+    return kept

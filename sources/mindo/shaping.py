@@ -1,0 +1,399 @@
+"""From proven pages to Arrow tables: DuckDB reads the lines, flattens objects and unnests lists.
+
+Declared members are read into typed columns; everything else is read as JSON and given a column by `discovery`. Text stays
+text: nothing is inferred from what a value looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from .columns import CHILD_TABLES, DECLARED, LISTS, MESSAGE, MESSAGES, OBJECTS, TOP_MEMBERS, VALUE, DataType, Site
+from .discovery import Member, SchemaChange, TableColumns, choose_type, kinds_sql, takes_any, value_sql, variant_name
+from .pages import Page, line_limit
+from .reader import WindowRead
+from .replacing import arrow_schema
+from .selection import Selection
+
+BATCH_ROWS = 50_000
+_BATCH_BYTES = 48 * 1024 * 1024
+
+HASH_PART = 16
+"""Hexadecimal digits of each part of `_row_hash`: the message itself, then one part for each list."""
+
+_MESSAGE_KEY = "md5(company_id || ':' || message_id)"
+_LIFTED = ("company_id", "message_id", "conversation_id", "occurred_at", "channel", "direction")
+
+
+@dataclass(frozen=True)
+class ShapedBatch:
+    """Some pages of a group of windows.
+
+    Attributes:
+        tables: Arrow tables by name; child tables of left-out lists are missing.
+        counts: For each of these tables, how many rows belong to which window of the group, by its position.
+    """
+
+    tables: dict[str, pa.Table]
+    counts: dict[str, dict[int, int]]
+
+
+class Shaper:
+    """Shapes the windows of one load. The columns of a table only ever grow while it lives.
+
+    Args:
+        engine: The DuckDB of the reader.
+        selection: What was asked for.
+        stored: Columns of earlier loads with their types, by table.
+        normalize: dlt's naming convention for one identifier.
+        load_id: dlt's id of the load.
+    """
+
+    def __init__(
+        self,
+        engine: duckdb.DuckDBPyConnection,
+        selection: Selection,
+        stored: Mapping[str, Mapping[str, str | None]],
+        normalize: Callable[[str], str],
+        load_id: str,
+    ) -> None:
+        self._connection = engine.cursor()
+        self._connection.execute("CREATE TEMP TABLE claimed (company_id BIGINT, message_id VARCHAR)")
+        self._lists = [name for name in LISTS if name in selection.include]
+        self._reads_trace = "trace_id" in selection.include
+        self._load_id = load_id
+        self.columns = {
+            table: TableColumns(table, stored.get(table, {}), normalize) for table in (MESSAGES, *CHILD_TABLES.values())
+        }
+
+    @property
+    def changes(self) -> list[SchemaChange]:
+        """Columns that this load adds."""
+        return [change for columns in self.columns.values() for change in columns.changes]
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        self._connection.close()
+
+    def claim(self, reads: Sequence[WindowRead]) -> set[int]:
+        """Notes the ids of windows as part of the load.
+
+        Returns:
+            Positions of windows that hold an id which an earlier window of the load has as well: its message moved from
+            one window to the other between two requests. dlt's merge does not deduplicate what it loads at once, so such
+            a window has to wait for the next load. Its ids are not noted.
+        """
+        pages = [(number, read.window.company_id, page.ids) for number, read in enumerate(reads) for page in read.pages]
+        claims = pa.table(
+            {
+                "window_no": _repeated([(number, len(ids)) for number, _, ids in pages]),
+                "company_id": _repeated([(company_id, len(ids)) for _, company_id, ids in pages]),
+                "message_id": pa.chunked_array([ids for _, _, ids in pages], pa.string()),
+            }
+        )
+        self._connection.register("claims", claims)
+        late = self._connection.execute(
+            "SELECT DISTINCT window_no FROM claims SEMI JOIN claimed USING (company_id, message_id) UNION"
+            " SELECT DISTINCT c.window_no FROM claims c JOIN (SELECT company_id, message_id, min(window_no) AS first"
+            " FROM claims GROUP BY ALL HAVING count(*) > 1) USING (company_id, message_id) WHERE c.window_no > first"
+        ).fetchall()
+        postponed = {number for (number,) in late}
+        self._connection.execute(
+            "INSERT INTO claimed SELECT company_id, message_id FROM claims WHERE NOT list_contains($late, window_no)",
+            {"late": sorted(postponed)},
+        )
+        self._connection.unregister("claims")
+        return postponed
+
+    def shape(self, reads: Sequence[WindowRead], stored_rows: pa.Table | None = None) -> Iterator[ShapedBatch]:
+        """Shapes a group of complete windows, some ten thousand rows at a time.
+
+        Args:
+            reads: The windows. Small ones are shaped faster together.
+            stored_rows: For a run that leaves an include out: `company_id`, `message_id`, `trace_id` and `_row_hash` as the
+                destination has them, so that what was not asked for stays as it is.
+        """
+        # `stored` is always there, so that one statement serves runs with and without left-out includes
+        self._connection.register("stored", NOTHING_STORED if stored_rows is None else stored_rows)
+        for pages in _batches(reads):
+            yield self._shape_pages(pages)
+        self._connection.unregister("stored")
+
+    def _shape_pages(self, pages: Sequence[_Source]) -> ShapedBatch:
+        self._connection.register("sources", _sources_table(pages))
+        members = self._read_batch(pages)
+        tables, counts = {MESSAGES: self._messages(members)}, {MESSAGES: self._count("batch")}
+        for name in self._lists:
+            tables[CHILD_TABLES[name]] = self._children(name)
+            counts[CHILD_TABLES[name]] = self._count("items")
+        self._connection.execute("DROP TABLE batch")
+        self._connection.unregister("sources")
+        return ShapedBatch(tables, counts)
+
+    def _count(self, relation: str) -> dict[int, int]:
+        return dict(self._connection.execute(f"SELECT window_no, count(*) FROM {relation} GROUP BY ALL").fetchall())
+
+    def _read_batch(self, pages: Sequence[_Source]) -> list[Member]:
+        """Reads pages into the table `batch`; returns the members that become columns of `messages`."""
+        longest = max(source.page.longest_line for source in pages)
+        source = {"paths": [str(s.page.path) for s in pages], "line_limit": line_limit(longest)}
+        unknown = self._unknown_members(source)
+        try:
+            return self._create_batch(source, unknown, general=False)
+        except duckdb.Error:
+            # a member that should be an object is something else, or names differ in letter case only
+            return self._create_batch(source, unknown, general=True)
+
+    def _unknown_members(self, source: dict[str, Any]) -> dict[str, list[str]]:
+        """Members nobody declared, by site, in a stable order."""
+        sites = [MESSAGE, *OBJECTS.values()]
+        rows = self._connection.execute(
+            "SELECT DISTINCT json_keys(json, $sites) FROM read_ndjson_objects($paths, maximum_object_size = $line_limit)",
+            {**source, "sites": ["$", *(f"$.{site.name}" for site in OBJECTS.values())]},
+        ).fetchall()
+        found: dict[str, set[str]] = {site.name: set() for site in sites}
+        for (keys,) in rows:
+            for site, names in zip(sites, keys, strict=True):
+                found[site.name].update(names or ())
+        return {site.name: sorted(found[site.name] - site.members.keys() - set(site.lifted)) for site in sites}
+
+    def _create_batch(self, source: dict[str, Any], unknown: dict[str, list[str]], general: bool) -> list[Member]:
+        top = [_identifier(f"top_{number}") for number in range(len(unknown[MESSAGE.name]))]
+        objects = {name: self._is_typed(site, unknown, general) for name, site in OBJECTS.items()}
+        if general:
+            texts = [f"json ->> {_pointer(name)} AS {name}" for name in TOP_MEMBERS if name != "occurred_at"]
+            time = f"json ->> {_pointer('occurred_at')}"
+            parts = [f"{_extract('json', name)} AS {name}" for name in (*OBJECTS, *LISTS)]
+            others = [f"{_extract('json', name)} AS {alias}" for name, alias in zip(unknown[""], top, strict=True)]
+            relation = "read_ndjson_objects($paths, maximum_object_size = $line_limit, filename = true)"
+            parameters = source
+        else:
+            texts = [name for name in TOP_MEMBERS if name != "occurred_at"]
+            time = "occurred_at"
+            parts = [*OBJECTS, *LISTS]
+            others = [f"{_identifier(name)} AS {alias}" for name, alias in zip(unknown[""], top, strict=True)]
+            relation = "read_ndjson($paths, maximum_object_size = $line_limit, columns = $columns, filename = true)"
+            types = {
+                **dict.fromkeys(TOP_MEMBERS, "VARCHAR"),
+                **{name: _struct_type(OBJECTS[name]) if typed else "JSON" for name, typed in objects.items()},
+                **dict.fromkeys((*LISTS, *unknown[""]), "JSON"),
+            }
+            parameters = {**source, "columns": types}
+        selected = ", ".join([*texts, f"CAST({time} AS TIMESTAMP) AS occurred_at", *parts, *others])
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE batch AS SELECT window_no, company_id, {selected} FROM {relation} AS lines"
+            " JOIN sources ON sources.path = lines.filename",
+            parameters,
+        )
+        return self._object_members(unknown, objects, general) + [
+            self._member(MESSAGES, MESSAGE, name, alias) for name, alias in zip(unknown[""], top, strict=True)
+        ]
+
+    @staticmethod
+    def _is_typed(site: Site, unknown: dict[str, list[str]], general: bool) -> bool:
+        return bool(site.members) and not unknown[site.name] and not general
+
+    def _object_members(self, unknown: dict[str, list[str]], typed: dict[str, bool], general: bool) -> list[Member]:
+        members = []
+        for name, site in OBJECTS.items():
+            for member, data_type in site.members.items():
+                value = f"{name}.{_identifier(member)}" if typed[name] else _extract(name, member)
+                if typed[name] and data_type == "text":
+                    members.append(Member(site.column_name(member), None, value, data_type))
+                else:
+                    members.append(self._member(MESSAGES, site, member, value))
+            members += [self._member(MESSAGES, site, member, _extract(name, member)) for member in unknown[name]]
+            if general:
+                bare = f"CASE WHEN json_type({name}) <> 'OBJECT' THEN {name} END"
+                members.append(Member(name, bare, f"({bare} ->> '$')", site.bare))
+        return members
+
+    def _member(self, table: str, site: Site, name: str, value: str) -> Member:
+        data_type = site.members.get(name, site.others)
+        return Member(self.columns[table].name_of(site, name), value, f"({value} ->> '$')", data_type)
+
+    def _member_columns(self, table: str, relation: str, members: Sequence[Member]) -> dict[str, str]:
+        """The columns that hold the members of a batch: name to SQL."""
+        known = self.columns[table]
+        declared = {column.name for column in DECLARED[table]}
+        types = {member.column: known.data_type(member.column) or member.data_type for member in members}
+        open_members = [m for m in members if m.json and not (takes_any(types[m.column]) and m.column in declared)]
+        kinds = self._kinds(relation, open_members, types)
+        columns = {}
+        for member in members:
+            found = kinds.get(member.column)
+            data_type = types[member.column] or choose_type(found or ())
+            if data_type is None or (found == [] and member.column not in declared):
+                continue
+            variants = [] if takes_any(data_type) else [kind for kind in found or () if kind != data_type]
+            known.add(member.column, data_type)
+            columns[member.column] = value_sql(member, data_type, data_type, bool(variants))
+            for variant in variants:
+                name = variant_name(member.column, variant)
+                known.add(name, variant, is_variant=True)
+                columns[name] = value_sql(member, data_type, variant, shares=True)
+        return columns
+
+    def _kinds(
+        self, relation: str, members: Sequence[Member], types: Mapping[str, DataType | None]
+    ) -> dict[str, list[DataType]]:
+        if not members:
+            return {}
+        lists = [
+            f"list_sort(list(DISTINCT {kinds_sql(m, types[m.column])}) FILTER ({m.text} IS NOT NULL))" for m in members
+        ]
+        row = self._connection.execute(f"SELECT {', '.join(lists)} FROM {relation}").fetchone()
+        assert row is not None
+        return {member.column: kinds or [] for member, kinds in zip(members, row, strict=True)}
+
+    def _messages(self, members: Sequence[Member]) -> pa.Table:
+        columns = self._member_columns(MESSAGES, "batch", members)
+        trace = "batch.trace_id" if self._reads_trace else "stored.trace_id"
+        selected = {
+            **{name: f"batch.{name}" for name in _LIFTED},
+            **columns,
+            "trace_id": trace,
+        }
+        # exported_at differs in every export; a left-out list keeps the part of the hash that it had
+        parts = [_digest([f"'{n}=' || {_framed(sql)}" for n, sql in selected.items() if n != "metadata__exported_at"])]
+        for position, name in enumerate(LISTS, start=1):
+            kept = f"coalesce(substr(stored._row_hash, {position * HASH_PART + 1}, {HASH_PART}), '')"
+            parts.append(_digest([f"coalesce(CAST({name} AS VARCHAR), '')"]) if name in self._lists else kept)
+        selected["_row_hash"] = " || ".join(parts)
+        selected["_dlt_id"] = _MESSAGE_KEY
+        selected["_dlt_load_id"] = "$load_id"
+        relation = "batch" if self._reads_everything else "batch LEFT JOIN stored USING (company_id, message_id)"
+        return self._arrow(MESSAGES, relation, selected)
+
+    @property
+    def _reads_everything(self) -> bool:
+        return self._reads_trace and len(self._lists) == len(LISTS)
+
+    def _children(self, name: str) -> pa.Table:
+        table, site = CHILD_TABLES[name], LISTS[name]
+        self._connection.execute(
+            "CREATE OR REPLACE TEMP TABLE items AS"
+            f" SELECT window_no, {', '.join(_LIFTED)}, author_id, generate_subscripts(items, 1) - 1 AS list_idx, unnest(items) AS item"
+            f" FROM (SELECT window_no, {', '.join(_LIFTED)}, {self._author_id()} AS author_id,"
+            # a single item where a list should be is read as a list of one
+            f" CASE json_type({name}) WHEN 'ARRAY' THEN json_extract({name}, '$[*]') WHEN 'NULL' THEN [] ELSE [{name}] END"
+            f" AS items FROM batch WHERE {name} IS NOT NULL)"
+        )
+        rows = self._connection.execute("SELECT DISTINCT json_keys(item), json_type(item) FROM items").fetchall()
+        found = {key for keys, _ in rows for key in keys or ()}
+        names = [*site.members, *sorted(found - site.members.keys())]
+        members = {member: self._member(table, site, member, _extract("item", member)) for member in names}
+        if any(kind not in ("OBJECT", "NULL") for _, kind in rows):
+            bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {_extract('item', VALUE)} ELSE item END"
+            data_type = site.members.get(VALUE, site.bare)
+            members[VALUE] = Member(self.columns[table].name_of(site, VALUE), bare, f"({bare} ->> '$')", data_type)
+        columns = self._member_columns(table, "items", list(members.values()))
+        lifted = {**{column: column for column in _LIFTED}, "author__id": "author_id"}
+        selected = {
+            **lifted,
+            "_dlt_list_idx": "list_idx",
+            **columns,
+            "_row_hash": _digest(
+                [*(f"'{n}=' || {_framed(sql)}" for n, sql in lifted.items()), "CAST(item AS VARCHAR)"]
+            ),
+            "_dlt_id": f"md5({_MESSAGE_KEY} || '{name}' || list_idx)",
+            "_dlt_load_id": "$load_id",
+            "_dlt_parent_id": _MESSAGE_KEY,
+        }
+        return self._arrow(table, "items", selected)
+
+    def _author_id(self) -> str:
+        row = self._connection.execute("SELECT typeof(author) FROM batch LIMIT 1").fetchone()
+        return "author ->> '/id'" if row and row[0] == "JSON" else "author.id"
+
+    def _arrow(self, table: str, relation: str, selected: Mapping[str, str]) -> pa.Table:
+        columns = [column for column in self.columns[table].all if column.name in selected]
+        sql = ", ".join(f"{selected[column.name]} AS {_identifier(column.name)}" for column in columns)
+        result = self._connection.execute(f"SELECT {sql} FROM {relation}", {"load_id": self._load_id}).to_arrow_table()
+        schema = arrow_schema(columns)
+        # the cast to a UTC timestamp relabels: DuckDB would take the ICU extension's slow path for it
+        return pa.Table.from_arrays(
+            [result.column(i).cast(schema.field(i).type) for i in range(len(columns))], schema=schema
+        )
+
+
+NOTHING_STORED = pa.table(
+    {
+        "company_id": pa.array([], pa.int64()),
+        **{name: pa.array([], pa.string()) for name in ("message_id", "trace_id", "_row_hash")},
+    }
+)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A page, and the window of the group that it belongs to."""
+
+    window_no: int
+    company_id: int
+    page: Page
+
+
+def _batches(reads: Sequence[WindowRead]) -> Iterator[list[_Source]]:
+    batch: list[_Source] = []
+    rows = size = 0
+    for number, read in enumerate(reads):
+        for page in read.pages:
+            if batch and (rows >= BATCH_ROWS or size + page.bytes > _BATCH_BYTES):
+                yield batch
+                batch, rows, size = [], 0, 0
+            if page.rows:
+                batch.append(_Source(number, read.window.company_id, page))
+                rows, size = rows + page.rows, size + page.bytes
+    if batch:
+        yield batch
+
+
+def _sources_table(pages: Sequence[_Source]) -> pa.Table:
+    return pa.table(
+        {
+            "path": pa.array([str(source.page.path) for source in pages], pa.string()),
+            "window_no": pa.array([source.window_no for source in pages], pa.int64()),
+            "company_id": pa.array([source.company_id for source in pages], pa.int64()),
+        }
+    )
+
+
+def _repeated(runs: Sequence[tuple[int, int]]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), length) for value, length in runs], pa.int64())
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _pointer(member: str) -> str:
+    """A JSON pointer: unlike a JSON path it has an escape for every character of a name."""
+    return _literal("/" + member.replace("~", "~0").replace("/", "~1"))
+
+
+def _extract(json: str, member: str) -> str:
+    return f"json_extract({json}, {_pointer(member)})"
+
+
+def _struct_type(site: Site) -> str:
+    fields = (f"{_identifier(name)} {'VARCHAR' if kind == 'text' else 'JSON'}" for name, kind in site.members.items())
+    return f"STRUCT({', '.join(fields)})"
+
+
+def _framed(sql: str) -> str:
+    """A value with its length in front, so that no two different rows give the same text to hash."""
+    return f"length(CAST({sql} AS VARCHAR)) || ':' || CAST({sql} AS VARCHAR)"
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return f"substr(md5(concat_ws('|', {', '.join(parts)})), 1, {HASH_PART})"
