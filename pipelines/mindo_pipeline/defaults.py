@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import dlt
@@ -21,8 +22,17 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 
 
+DUCKDB_DEFAULTS: Final[dict[str, Any]] = {
+    # DuckDB would take 80 % of the machine for its cache; beyond the limit it spills to disk beside the database
+    "destination": {"duckdb": {"credentials": {"global_config": {"memory_limit": "400MB"}}}},
+}
+"""In a document of its own, because `credentials` is a text in the other one."""
+
+
 def register_defaults() -> None:
     """Adds the defaults behind all other providers of dlt's configuration; once per process is enough."""
     providers = Container()[PluggableRunContext].providers
-    if PROVIDER_NAME not in providers:
-        dlt.config.register_provider(CustomLoaderDocProvider(PROVIDER_NAME, lambda: DEFAULTS, supports_secrets=True))
+    if PROVIDER_NAME in providers:
+        return
+    for name, document in ((PROVIDER_NAME, DEFAULTS), (f"{PROVIDER_NAME} for DuckDB", DUCKDB_DEFAULTS)):
+        dlt.config.register_provider(CustomLoaderDocProvider(name, partial(dict, document), supports_secrets=True))

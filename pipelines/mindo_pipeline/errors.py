@@ -49,15 +49,30 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     return ExitCode.DESTINATION, f"destination: {destination_line(error)}."
 
 
-def destination_line(error: BaseException) -> str:
-    """What is wrong with the destination, in our words; the database's own could quote a row."""
+def destination_line(
+    error: BaseException, otherwise: str = "the load failed; nothing is lost, the next run goes on"
+) -> str:
+    """What is wrong with the destination, in our words; the database's own could quote a row.
+
+    Args:
+        error: What was raised.
+        otherwise: What to say of anything that is not known; the types of the errors are added.
+    """
     for link in _causes(error):
-        text = str(link).lower()
+        text = _text(link).lower()
         for sign, line in _DESTINATION_LINES:
             if sign in text:
                 return line
     names = " < ".join(dict.fromkeys(_name(link) for link in _causes(error)))
-    return f"the load failed ({names}); nothing is lost, the next run finishes it"
+    return f"{otherwise} ({names})"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        # dlt's message for a missing value fails where a provider has no file
+        return ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

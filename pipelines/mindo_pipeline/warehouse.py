@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
 from filelock import FileLock, Timeout
 
-from mindo import Coverage
+from mindo import ConfigurationError, Coverage
 from mindo.settings import SOURCE_NAME
 
 from .defaults import register_defaults
@@ -22,39 +26,57 @@ PIPELINE_NAME = "mindo"
 DEFAULT_DATASET = "mindo"
 DEFAULT_DESTINATION = "duckdb"
 _WRITE_BITS = 0o222
+_UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependencyException)
 
 
 class Warehouse:
     """A destination's dataset, and the dlt pipeline that loads it.
 
+    Until `writing` everything happens in a scratch folder and, on DuckDB, read-only: whoever only looks leaves no trace and
+    can't get into the way of a run.
+
     Args:
         destination: Name of a dlt destination; its credentials come from dlt's configuration.
         dataset: Name of the dataset (schema) that holds the tables.
+        database: File of a DuckDB warehouse; goes over dlt's configuration.
+
+    Attributes:
+        location: Where the warehouse is, without credentials.
+        file: The file of a DuckDB warehouse; `None` for any other destination.
+        pipeline: The pipeline that the last `reading` or `writing` opened.
 
     Raises:
-        DestinationError: If dlt knows no such destination or can't read its credentials.
+        ConfigurationError: If dlt knows no such destination or can't read its credentials.
+        DestinationError: If the destination can't be used.
     """
 
-    def __init__(self, destination: str | None = None, dataset: str | None = None) -> None:
+    def __init__(
+        self, destination: str | None = None, dataset: str | None = None, database: str | Path | None = None
+    ) -> None:
         register_defaults()
         self.destination = destination or DEFAULT_DESTINATION
         self.dataset = dataset or DEFAULT_DATASET
-        root = Path(str(dlt.config.get("pipelines_dir"))).absolute()
+        self._factory: Any = dlt.destinations.duckdb(str(database)) if database else self.destination
+        self._scratch = tempfile.TemporaryDirectory(prefix="mindo-")
         try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            client = self._open_pipeline(root).destination_client()
+            self.pipeline = self._open_pipeline(Path(self._scratch.name))
+            client = self.pipeline.destination_client()
             self.location = str(client.config)
             self.file = _database_file(client)
-            # a folder of its own for each warehouse: unfinished packages and state must never go to another one
-            self._folder = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            self.pipeline = self._open_pipeline(self._folder)
+            if self.file is not None:
+                self.pipeline = self._open_pipeline(Path(self._scratch.name), _read_only(client))
+        except _UNUSABLE as error:
+            raise ConfigurationError(_unusable_line(self.destination, error)) from error
         except Exception as error:
-            raise DestinationError(f"destination {self.destination}: {destination_line(error)}.") from error
+            line = destination_line(error, "it can't be opened")
+            raise DestinationError(f"destination {self.destination}: {line}.") from error
+        # a folder of its own for each warehouse: unfinished packages and state must never go to another one
+        root = Path(str(dlt.config.get("pipelines_dir"))).absolute()
+        self._folder = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
 
-    def _open_pipeline(self, folder: Path) -> dlt.Pipeline:
+    def _open_pipeline(self, folder: Path, factory: Any = None) -> dlt.Pipeline:
         return dlt.pipeline(
-            PIPELINE_NAME, destination=self.destination, dataset_name=self.dataset, pipelines_dir=str(folder)
+            PIPELINE_NAME, destination=factory or self._factory, dataset_name=self.dataset, pipelines_dir=str(folder)
         )
 
     @contextmanager
@@ -66,19 +88,38 @@ class Warehouse:
         Raises:
             DestinationError: If another run is writing, or the destination can't be written.
         """
-        try:
-            with FileLock(self._folder / "run.lock", timeout=0):
-                self._check_file()
-                try:
-                    self._catch_up()
-                except Exception as error:
-                    raise DestinationError(f"{self.location}: {destination_line(error)}.") from error
-                yield
-        except Timeout:
-            raise DestinationError(f"{self.location}: another mindo run is writing to it; wait for its end.") from None
+        with self._locked():
+            self._check_file()
+            try:
+                self.pipeline = self._open_pipeline(self._folder)
+                self._catch_up()
+            except Exception as error:
+                raise self._error(error, "it can't be written, or what an earlier run left can't be loaded") from error
+            yield
+
+    def check_writable(self) -> None:
+        """Finds out whether a run could write, and leaves everything as it is.
+
+        Raises:
+            DestinationError: If another run is writing, or the destination can't be written.
+        """
+        self._check_file()
+        if self.file is not None and not self.file.exists():
+            if not os.access(self.file.parent, os.W_OK | os.X_OK):
+                raise DestinationError(
+                    f"{self.location}: the folder {self.file.parent} is missing or can't be written."
+                )
+            return
+        with self._locked() if self._folder.exists() else nullcontext():
+            try:
+                writable = self._open_pipeline(Path(self._scratch.name))
+                with writable.destination_client() as client:
+                    client.is_storage_initialized()
+            except Exception as error:
+                raise self._error(error, "it can't be written") from error
 
     def reading(self) -> None:
-        """Brings the local copy of the state up to date without writing to the destination.
+        """Gets state and schema from the destination, without writing to it.
 
         Raises:
             DestinationError: If the destination can't be read.
@@ -88,7 +129,24 @@ class Warehouse:
         try:
             self.pipeline.sync_destination()
         except Exception as error:
-            raise DestinationError(f"{self.location}: {destination_line(error)}.") from error
+            raise self._error(error, "it can't be read") from error
+
+    def clear(self) -> None:
+        """Drops the dataset, its staging dataset and all state. Needs `writing`.
+
+        Raises:
+            DestinationError: If the dataset can't be dropped.
+        """
+        try:
+            with self.pipeline.sql_client() as client:
+                for scope in (nullcontext(), client.with_staging_dataset()):
+                    with scope:
+                        if client.has_dataset():
+                            client.drop_dataset()
+            self.pipeline = self.pipeline.drop()
+            self.pipeline.sync_destination()
+        except Exception as error:
+            raise self._error(error, "its dataset can't be dropped") from error
 
     @property
     def coverage(self) -> Coverage:
@@ -113,7 +171,7 @@ class Warehouse:
         except DestinationUndefinedEntity:
             return []
         except Exception as error:
-            raise DestinationError(f"{self.location}: {destination_line(error)}.") from error
+            raise self._error(error, "a query failed") from error
 
     def count_rows(self, tables: Sequence[str]) -> dict[str, int]:
         """Rows of tables; a table that is not there has none."""
@@ -122,6 +180,26 @@ class Warehouse:
             rows = self.query(f"SELECT count(*) AS n FROM {{{table}}}")
             counts[table] = int(rows[0]["n"]) if rows else 0
         return counts
+
+    def _error(self, error: Exception, otherwise: str) -> DestinationError:
+        return DestinationError(f"{self.location}: {destination_line(error, otherwise)}.")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(self._folder / "run.lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise DestinationError(f"{self.location}: another mindo run is writing to it; wait for its end.") from None
+        except OSError:
+            raise ConfigurationError(
+                f"pipelines_dir: can't write to {self._folder}; make it writable or set pipelines_dir to another folder."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _check_file(self) -> None:
         if self.file is None:
@@ -155,6 +233,24 @@ class _QualifiedNames(dict[str, str]):
 
     def __missing__(self, table: str) -> str:
         return str(self._client.make_qualified_table_name(table))
+
+
+def _unusable_line(destination: str, error: BaseException) -> str:
+    if isinstance(error, MissingDependencyException):
+        return f"destination: {destination} needs packages that are not installed; pip install 'dlt[{destination}]'."
+    if isinstance(error, UnknownDestinationModule):
+        return f"destination: {destination!r} is not a destination that dlt knows, such as duckdb or postgres."
+    return (
+        f"destination: credentials of {destination} are missing or unreadable; write them to .dlt/secrets.toml"
+        f" under [destination.{destination}.credentials]."
+    )
+
+
+def _read_only(client: Any) -> Any:
+    credentials = client.config.credentials.copy()
+    credentials.read_only = True
+    credentials.on_resolved()
+    return dlt.destinations.duckdb(credentials)
 
 
 def _database_file(client: Any) -> Path | None:

@@ -67,6 +67,7 @@ __all__ = [
     "plan_run",
     "resolve_companies",
     "resolve_options",
+    "scheduler_interval",
 ]
 
 
@@ -158,7 +159,7 @@ def plan_run(options: Options, companies: Iterable[Company], coverage: Coverage)
         companies: Whose messages are read.
         coverage: What earlier runs read.
     """
-    interval = options.interval or _scheduler_interval()
+    interval = options.interval or scheduler_interval()
     windows: list[Window] = []
     for company in companies:
         if interval:
@@ -197,7 +198,7 @@ def _companies_resource(companies: list[Company]) -> DltResource:
 def _read_plan(options: Options, companies: list[Company], coverage: Coverage) -> Iterator[Any]:
     """Reads a whole plan as one load, all or nothing."""
     load = Load()
-    is_incremental = not (options.interval or _scheduler_interval())
+    is_incremental = not (options.interval or scheduler_interval())
     record = (
         record_increment({company.company_id: options.start for company in companies}, options.selection)
         if is_incremental
@@ -209,7 +210,7 @@ def _read_plan(options: Options, companies: list[Company], coverage: Coverage) -
         raise_incomplete(load.incomplete, load.postponed)
 
 
-def _scheduler_interval() -> tuple[datetime, datetime] | None:
+def scheduler_interval() -> tuple[datetime, datetime] | None:
     """The range that a scheduler sets with DLT_INTERVAL_START and DLT_INTERVAL_END (or Airflow's data interval)."""
     interval = dlt.current.interval()
     return None if interval is None else (interval.start, interval.end)

@@ -17,12 +17,13 @@ COMPANIES: Final = "companies"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; `timestamp` is UTC with microseconds."""
+    """A column of a table; `timestamp` is UTC with microseconds. `member` is where a discovered column comes from."""
 
     name: str
     data_type: DataType
     description: str
     nullable: bool = True
+    member: str | None = None
 
 
 @dataclass(frozen=True)

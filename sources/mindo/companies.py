@@ -62,7 +62,7 @@ def _configured(options: Options, company_id: int) -> Company:
     if timezone:
         try:
             ZoneInfo(timezone)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             raise ConfigurationError(
                 f"companies.{company_id}.timezone: {timezone!r} is not an IANA time zone like America/Argentina/Buenos_Aires."
             ) from None

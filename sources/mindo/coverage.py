@@ -28,6 +28,10 @@ class Coverage:
         """Companies with any state, sorted."""
         return sorted(int(company) for company in self._state.get("companies", {}))
 
+    def selections(self, company_id: int) -> list[Selection]:
+        """What was read of a company, each selection on its own."""
+        return [Selection.from_key(key) for key in self._state.get("companies", {}).get(str(company_id), {})]
+
     def covered(self, company_id: int, selection: Selection) -> list[Range]:
         """Ranges read completely with at least this selection."""
         return merge_ranges(

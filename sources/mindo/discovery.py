@@ -12,11 +12,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from dlt.common.schema.typing import TColumnSchema
+
 from .columns import DECLARED, Column, DataType, Site
+from .engine import utc_timestamp
 
 _LARGEST_WHOLE_DOUBLE = 2**53
 
 _TAKES_ANY: frozenset[DataType] = frozenset({"text", "json"})
+
+
+MEMBER_HINT = "x-mindo-member"
+"""Hint of a discovered column in dlt's schema: where in a message its values stand."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +41,18 @@ class TableColumns:
 
     Args:
         table: Name of the table.
-        stored: Columns and types that the destination has from earlier loads.
+        stored: dlt's column schemas from earlier loads.
         normalize: dlt's naming convention for one identifier.
     """
 
-    def __init__(self, table: str, stored: Mapping[str, str | None], normalize: Callable[[str], str]) -> None:
+    def __init__(self, table: str, stored: Mapping[str, TColumnSchema], normalize: Callable[[str], str]) -> None:
         self.table = table
         self.changes: list[SchemaChange] = []
         self._normalize = normalize
         self._columns = {column.name: column for column in DECLARED[table]}
         self._stored = dict(stored)
-        self._names: dict[tuple[str, str], str] = {}
+        # two members can have one normalised name, so which of them a column belongs to is kept in dlt's schema
+        self._names = {str(column[MEMBER_HINT]): name for name, column in stored.items() if MEMBER_HINT in column}  # type: ignore[literal-required]
 
     @property
     def all(self) -> list[Column]:
@@ -54,32 +62,35 @@ class TableColumns:
     def data_type(self, column: str) -> DataType | None:
         """The type of a column of this or an earlier load; `None` if there is none."""
         known = self._columns.get(column)
-        return known.data_type if known else cast("DataType | None", self._stored.get(column))
+        if known:
+            return known.data_type
+        stored = self._stored.get(column)
+        return cast("DataType | None", stored.get("data_type")) if stored else None
 
     def name_of(self, site: Site, member: str) -> str:
-        """The column for a member; the same for the same member, and never another column's name."""
-        key = (site.name, member)
-        if key not in self._names:
-            self._names[key] = self._free_name(site, member)
-        return self._names[key]
+        """The column for a member; the same for the same member in every load, and never another column's name."""
+        if member in site.members:
+            return site.column_name(member)
+        path = f"{site.name}/{member}"
+        if path not in self._names:
+            self._names[path] = self._free_name(site, member)
+        return self._names[path]
 
     def add(self, name: str, data_type: DataType, is_variant: bool = False) -> None:
         """Makes a column known; reports it if no earlier load had it."""
         if name in self._columns:
             return
-        self._columns[name] = Column(name, data_type, "Sent by the API, not in its documentation.")
+        member = next((path for path, column in self._names.items() if column == name), None)
+        self._columns[name] = Column(name, data_type, "Sent by the API, not in its documentation.", member=member)
         if name not in self._stored:
             self.changes.append(SchemaChange(self.table, name, data_type, is_variant))
 
     def _free_name(self, site: Site, member: str) -> str:
-        if member in site.members:
-            return site.column_name(member)
         name = site.column_name(self._normalize(member) if member.strip() else "unnamed")
         if name in {column.name for column in DECLARED[self.table]} or name.startswith("_dlt"):
             name = f"api__{name.lstrip('_')}"
         if name in self._names.values():
-            # two members that differ only in letter case or punctuation have one normalised name
-            name = f"{name}__{hashlib.md5(member.encode('utf-8', 'replace'), usedforsecurity=False).hexdigest()[:6]}"
+            name = f"{name}__m{hashlib.md5(member.encode('utf-8', 'replace'), usedforsecurity=False).hexdigest()[:6]}"
         return name
 
 
@@ -108,13 +119,14 @@ def kinds_sql(member: Member, data_type: DataType | None) -> str:
         whole += f" WHEN abs(TRY_CAST({text} AS BIGINT)) <= {_LARGEST_WHOLE_DOUBLE} THEN 'double'"
     string = "'text'"
     if data_type == "timestamp":
-        string = f"CASE WHEN TRY_CAST({text} AS TIMESTAMP) IS NULL THEN 'text' ELSE 'timestamp' END"
+        string = f"CASE WHEN {utc_timestamp(text)} IS NULL THEN 'text' ELSE 'timestamp' END"
     return (
         f"CASE json_type({member.json}) WHEN 'VARCHAR' THEN {string} WHEN 'BOOLEAN' THEN 'bool'"
         f" WHEN 'OBJECT' THEN 'json' WHEN 'ARRAY' THEN 'json'"
         f" WHEN 'UBIGINT' THEN {whole} ELSE 'bigint' END WHEN 'BIGINT' THEN {whole} ELSE 'bigint' END"
-        # a whole number too long for 64 bits is a DOUBLE to DuckDB, and would lose digits as one
-        f" WHEN 'DOUBLE' THEN CASE WHEN regexp_full_match({text}, '-?[0-9]+') THEN 'text' ELSE 'double' END END"
+        # a whole number too long for 64 bits is a DOUBLE to DuckDB, and would lose digits as one; 1e400 would be infinite
+        f" WHEN 'DOUBLE' THEN CASE WHEN regexp_full_match({text}, '-?[0-9]+') OR NOT isfinite(TRY_CAST({text} AS DOUBLE))"
+        " THEN 'text' ELSE 'double' END END"
     )
 
 
@@ -143,7 +155,7 @@ def value_sql(member: Member, data_type: DataType, target: DataType, shares: boo
         "bigint": f"TRY_CAST({member.text} AS BIGINT)",
         "double": f"TRY_CAST({member.text} AS DOUBLE)",
         "bool": f"TRY_CAST({member.text} AS BOOLEAN)",
-        "timestamp": f"TRY_CAST({member.text} AS TIMESTAMP)",
+        "timestamp": utc_timestamp(member.text),
     }[target]
     if not shares or data_type in _TAKES_ANY:
         return value

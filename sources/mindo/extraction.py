@@ -89,11 +89,8 @@ class Extraction:
         coverage = Coverage(dlt.current.resource_state())
         load_id = _load_id()
         schema = dlt.current.source_schema()
-        stored = {
-            table: {name: column.get("data_type") for name, column in schema.tables[table]["columns"].items()}
-            for table in (MESSAGES, *CHILD_TABLES.values())
-            if table in schema.tables
-        }
+        tables = (MESSAGES, *CHILD_TABLES.values())
+        stored = {table: schema.tables[table]["columns"] for table in tables if table in schema.tables}
         shaper = Shaper(self._reader.engine, self._selection, stored, schema.naming.normalize_identifier, load_id)
         try:
             for group in self._groups():

@@ -7,7 +7,9 @@ is a JSON object, no line reports an error, every message has an id and lies in 
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from .engine import MAX_LINE_BYTES, USUAL_LINE_BYTES
+from .engine import LINES, MAX_LINE_BYTES, line_limit, utc_timestamp
 from .exceptions import PageBroken
 from .windows import Window
 
@@ -75,74 +77,81 @@ def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection
         head = body.read(_TAIL_BYTES).lstrip()
     if head and not head.startswith(b"{"):
         raise PageBroken("the answer is not NDJSON: is this the URL of a Mindo server?")
-    longest = _check_lines(path, window, connection) if head else 0
-    return Page(path, read_ids([path], longest, connection), size, next_cursor, longest, newline_missing)
+    ids, longest = _check_lines(path, window, connection) if head else (pa.array([], pa.string()), 0)
+    return Page(path, ids, size, next_cursor, longest, newline_missing)
 
 
-def read_ids(paths: list[Path], longest_line: int, connection: duckdb.DuckDBPyConnection) -> pa.Array:
-    """The message ids of spooled pages, with every repetition."""
-    ids = connection.execute(
-        "SELECT message_id FROM read_ndjson($paths, maximum_object_size = $line_limit, columns = {message_id: 'VARCHAR'})",
-        {"paths": [str(path) for path in paths], "line_limit": line_limit(longest_line)},
-    ).to_arrow_table()["message_id"]
-    return ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0)
-
-
-def line_limit(longest_line: int) -> int:
-    """The `maximum_object_size` with which DuckDB reads lines of that length."""
-    return USUAL_LINE_BYTES if longest_line < USUAL_LINE_BYTES else MAX_LINE_BYTES
-
-
-_FACTS = """
-SELECT count(*) FILTER (message_id IS NULL OR message_id = '') AS without_id,
+_FACTS = f"""
+SELECT list(message_id) AS ids,
+    count(*) FILTER (message_id IS NULL OR message_id = '') AS without_id,
     count(_error) AS errors,
     count(_truncated) AS sentinels,
-    count(*) FILTER (TRY_CAST(occurred_at AS TIMESTAMP) IS NULL) AS without_time,
-    count(*) FILTER (TRY_CAST(occurred_at AS TIMESTAMP) NOT BETWEEN $start AND $last) AS outside,
+    count(*) FILTER ({utc_timestamp("occurred_at")} IS NULL) AS without_time,
+    count(*) FILTER ({utc_timestamp("occurred_at")} NOT BETWEEN $start AND $last) AS outside,
     count(*) FILTER (metadata ->> '$.company_id' <> $company) AS foreign_company
-FROM read_ndjson($path, maximum_object_size = $line_limit, columns = {
-    message_id: 'VARCHAR', occurred_at: 'VARCHAR', metadata: 'JSON', _error: 'JSON', _truncated: 'JSON'})
+FROM read_ndjson($path, {LINES}, columns = {{
+    message_id: 'VARCHAR', occurred_at: 'VARCHAR', metadata: 'JSON', _error: 'JSON', _truncated: 'JSON'}})
 """
 
 
-def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> int:
+# DuckDB's reader lets these pass, though they are not JSON
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|,\s*[}\]]")
+
+
+def _check_strictness(path: Path) -> None:
+    if path.stat().st_size == 0:
+        return
+    with path.open("rb") as body, mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        checked = 0
+        for match in _SUSPICIOUS.finditer(data):
+            if match.start() < checked:
+                continue
+            start, end = data.rfind(b"\n", 0, match.start()) + 1, data.find(b"\n", match.end())
+            checked = end if end >= 0 else len(data)
+            try:
+                _readable(data[start:checked].decode("utf-8"))
+            except (ValueError, RecursionError):
+                raise PageBroken(f"a line is not JSON (byte {start})") from None
+
+
+def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> tuple[pa.Array, int]:
+    """The ids of a page in which every line is right, and the length of its longest line if that is unusual."""
+    longest = 0
+    _check_strictness(path)
     try:
-        facts = _page_facts(path, window, connection, USUAL_LINE_BYTES)
-        longest = 0
+        facts = _page_facts(path, window, connection, longest)
     except duckdb.Error:
         # DuckDB's message can quote the line; and it refuses some JSON that is legal (a lone surrogate escape, a name
         # given twice, a very long line). Python says where the line is, or writes it anew in a form DuckDB reads.
         longest = _rewrite_lines(path)
         try:
-            facts = _page_facts(path, window, connection, MAX_LINE_BYTES)
+            facts = _page_facts(path, window, connection, longest)
         except duckdb.Error:
             raise PageBroken("a line can't be read as JSON") from None
-    wrong = next((what for what, count in facts.items() if count), None)
-    if wrong:
-        message, is_wrong = _WRONG_LINES[wrong]
-        raise PageBroken(f"{message}{_where(path, lambda line: is_wrong(line, window))}")
-    return longest
+    for what, (message, is_wrong) in _WRONG_LINES.items():
+        if facts[what][0].as_py():
+            raise PageBroken(f"{message}{_where(path, window, is_wrong)}")
+    return facts["ids"].combine_chunks().flatten(), longest
 
 
-def _page_facts(path: Path, window: Window, connection: duckdb.DuckDBPyConnection, line_limit: int) -> dict[str, int]:
-    result = connection.execute(
+def _page_facts(path: Path, window: Window, connection: duckdb.DuckDBPyConnection, longest_line: int) -> pa.Table:
+    return connection.execute(
         _FACTS,
         {
             "path": str(path),
             "start": window.start.replace(tzinfo=None),
             "last": window.end.replace(tzinfo=None) - _MICROSECOND,
             "company": str(window.company_id),
-            "line_limit": line_limit,
+            "line_limit": line_limit(longest_line),
         },
-    )
-    names = [column[0] for column in result.description]
-    values = result.fetchone()
-    assert values is not None
-    return dict(zip(names, values, strict=True))
+    ).to_arrow_table()
 
 
 def _is_outside(line: dict[str, Any], window: Window) -> bool:
-    moment = datetime.fromisoformat(str(line["occurred_at"]))
+    try:
+        moment = datetime.fromisoformat(str(line["occurred_at"]))
+    except ValueError:
+        return True
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return not window.start <= moment < window.end
 
@@ -181,9 +190,14 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
             offset += len(line)
 
 
-def _where(path: Path, is_wrong: Callable[[dict[str, Any]], bool]) -> str:
+def _where(path: Path, window: Window, is_wrong: Callable[[dict[str, Any], Window], bool]) -> str:
     for number, offset, line in _lines(path):
-        if is_wrong(orjson.loads(line)):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        # DuckDB reads a line that is just `null` as a message without any member
+        if not isinstance(value, dict) or is_wrong(value, window):
             return f" (line {number}, byte {offset})"
     return ""
 
@@ -200,7 +214,7 @@ def _rewrite_lines(path: Path) -> int:
         for number, offset, line in _lines(path):
             try:
                 text = _readable(line.decode("utf-8").strip())
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise PageBroken(f"a line is not a JSON object (line {number}, byte {offset})") from None
             data = text.encode("utf-8") + b"\n"
             longest = max(longest, len(data))
@@ -269,6 +283,13 @@ def _next_cursor(sentinel: dict[str, Any]) -> str | None:
     return cursor
 
 
+def _message_id(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["message_id"])
+    except RecursionError:
+        raise PageBroken("a message that came twice is nested too deeply to be told from its repetition") from None
+
+
 def drop_superseded_lines(pages: list[Page]) -> list[Page]:
     """Removes all lines but the last of each message id, over all pages of a window.
 
@@ -277,14 +298,14 @@ def drop_superseded_lines(pages: list[Page]) -> list[Page]:
     last: dict[str, tuple[int, int]] = {}
     for index, page in enumerate(pages):
         for _, offset, line in _lines(page.path):
-            last[str(orjson.loads(line)["message_id"])] = (index, offset)
+            last[_message_id(line)] = (index, offset)
     kept = []
     for index, page in enumerate(pages):
         reduced = page.path.with_suffix(".reduced")
         ids = []
         with reduced.open("wb") as target:
             for _, offset, line in _lines(page.path):
-                message_id = str(orjson.loads(line)["message_id"])
+                message_id = _message_id(line)
                 if last[message_id] == (index, offset):
                     target.write(line.rstrip() + b"\n")
                     ids.append(message_id)

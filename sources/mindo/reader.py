@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -13,6 +13,7 @@ from itertools import count, islice
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from dlt.common.runtime import signals
 
 from .client import Attempts, MindoClient
 from .configuration import Options
@@ -23,8 +24,13 @@ from .selection import Selection
 from .spool import Spool
 from .windows import Window
 
-_LOOKAHEAD_PER_WORKER = 2
+_WINDOWS_AHEAD_PER_WORKER = 16
+_MESSAGES_AHEAD = 250_000
+"""Windows are read ahead while a load runs, until this many messages wait in the spool."""
+
 _WINDOW_ATTEMPTS = 3
+_SIGNAL_CHECK_SECONDS = 0.2
+_CLOSE_SECONDS = 2.0
 
 
 @dataclass
@@ -95,7 +101,7 @@ class WindowReader:
         self._on_page = on_page
         self._windows = iter(windows)
         self._names = count()
-        self._ahead = options.workers * _LOOKAHEAD_PER_WORKER
+        self._worker_count = options.workers
         self._reads: deque[Future[WindowRead]] = deque()
         self._newline_missing_is_usual = False
         self._spool = Spool(options.spool_dir)
@@ -116,12 +122,16 @@ class WindowReader:
     def __iter__(self) -> Iterator[WindowRead]:
         """Gives the reads that are left, in order."""
         while not self.exhausted:
+            # while a pipeline runs dlt only takes note of Ctrl-C, so that a wait of ours has to look for it
+            while not wait([self._reads[0]], _SIGNAL_CHECK_SECONDS).done:
+                signals.raise_if_signalled()
             yield self._reads.popleft().result()
 
     def close(self) -> None:
-        """Ends all reading and removes the spool."""
+        """Ends all reading and removes the spool. A request that hangs is not waited for."""
         self._client.stop()
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        wait(self._reads, _CLOSE_SECONDS)
         self._engine.close()
         self._spool.close()
 
@@ -134,7 +144,9 @@ class WindowReader:
         self.close()
 
     def _fill(self) -> None:
-        for window in islice(self._windows, max(0, self._ahead - len(self._reads))):
+        waiting = sum(read.result().rows for read in self._reads if read.done() and read.exception() is None)
+        wanted = 1 if waiting >= _MESSAGES_AHEAD else self._worker_count * _WINDOWS_AHEAD_PER_WORKER
+        for window in islice(self._windows, max(0, wanted - len(self._reads))):
             self._reads.append(self._workers.submit(self._read, window))
 
     def _read(self, window: Window) -> WindowRead:
@@ -149,6 +161,10 @@ class WindowReader:
                     read.error = ApiError(f"{error}, {attempt} times")
                 except (ApiError, ConfigurationError) as error:
                     read.error = error
+                    break
+                except (ValueError, RecursionError, duckdb.Error, pa.ArrowException) as error:
+                    # one window that we can't read must not cost the others; the error's text could quote a message
+                    read.error = ApiError(f"the pages can't be read ({type(error).__name__})")
                     break
         read.requests, read.retries, read.finished = attempts.requests, attempts.retries, datetime.now(UTC)
         return read

@@ -16,6 +16,7 @@ from dlt.common.schema.typing import TColumnSchema, TTableReference, TWriteDispo
 from dlt.extract.hints import TResourceHints, make_hints
 
 from .columns import CHILD_TABLES, COMPANIES, DECLARED, EXPORT_WINDOWS, MESSAGES, PRIMARY_KEYS, Column
+from .discovery import MEMBER_HINT
 from .selection import Selection
 from .settings import ALL, CHANNELS, DIRECTIONS
 from .windows import Window, merge_ranges
@@ -69,12 +70,15 @@ def _reads_parquet(capabilities: DestinationCapabilitiesContext | None) -> bool:
 
 
 def _column_hint(column: Column) -> TColumnSchema:
-    return {
+    hint: TColumnSchema = {
         "name": column.name,
         "data_type": column.data_type,
         "nullable": column.nullable,
         "description": column.description,
     }
+    if column.member is not None:
+        hint[MEMBER_HINT] = column.member  # type: ignore[literal-required]  # dlt keeps every hint that begins with x-
+    return hint
 
 
 def _write_disposition(table: str, capabilities: DestinationCapabilitiesContext | None) -> TWriteDispositionConfig:

@@ -12,21 +12,25 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from dlt.common.schema.typing import TColumnSchema
 
 from .columns import CHILD_TABLES, DECLARED, LISTS, MESSAGE, MESSAGES, OBJECTS, TOP_MEMBERS, VALUE, DataType, Site
 from .discovery import Member, SchemaChange, TableColumns, choose_type, kinds_sql, takes_any, value_sql, variant_name
-from .pages import Page, line_limit
+from .engine import LINES, line_limit, utc_timestamp
+from .pages import Page
 from .reader import WindowRead
 from .replacing import arrow_schema
 from .selection import Selection
 
-BATCH_ROWS = 50_000
-_BATCH_BYTES = 48 * 1024 * 1024
+BATCH_ROWS = 40_000
+_BATCH_BYTES = 40 * 1024 * 1024
 
-HASH_PART = 16
+HASH_PART = 12
 """Hexadecimal digits of each part of `_row_hash`: the message itself, then one part for each list."""
 
-_MESSAGE_KEY = "md5(company_id || ':' || message_id)"
+_ID_DIGITS = 20
+"""Hexadecimal digits of `_dlt_id`: 80 bits, as many as dlt's own ids have."""
+
 _LIFTED = ("company_id", "message_id", "conversation_id", "occurred_at", "channel", "direction")
 
 
@@ -49,7 +53,7 @@ class Shaper:
     Args:
         engine: The DuckDB of the reader.
         selection: What was asked for.
-        stored: Columns of earlier loads with their types, by table.
+        stored: dlt's column schemas of earlier loads, by table.
         normalize: dlt's naming convention for one identifier.
         load_id: dlt's id of the load.
     """
@@ -58,7 +62,7 @@ class Shaper:
         self,
         engine: duckdb.DuckDBPyConnection,
         selection: Selection,
-        stored: Mapping[str, Mapping[str, str | None]],
+        stored: Mapping[str, Mapping[str, TColumnSchema]],
         normalize: Callable[[str], str],
         load_id: str,
     ) -> None:
@@ -163,35 +167,34 @@ class Shaper:
         return {site.name: sorted(found[site.name] - site.members.keys() - set(site.lifted)) for site in sites}
 
     def _create_batch(self, source: dict[str, Any], unknown: dict[str, list[str]], general: bool) -> list[Member]:
-        top = [_identifier(f"top_{number}") for number in range(len(unknown[MESSAGE.name]))]
-        objects = {name: self._is_typed(site, unknown, general) for name, site in OBJECTS.items()}
+        """Reads pages by declared columns, or in `general` line by line as JSON, which takes whatever a line holds."""
+        top = {_identifier(f"top_{number}"): name for number, name in enumerate(unknown[MESSAGE.name])}
+        typed = {name: self._is_typed(site, unknown, general) for name, site in OBJECTS.items()}
         if general:
-            texts = [f"json ->> {_pointer(name)} AS {name}" for name in TOP_MEMBERS if name != "occurred_at"]
-            time = f"json ->> {_pointer('occurred_at')}"
-            parts = [f"{_extract('json', name)} AS {name}" for name in (*OBJECTS, *LISTS)]
-            others = [f"{_extract('json', name)} AS {alias}" for name, alias in zip(unknown[""], top, strict=True)]
-            relation = "read_ndjson_objects($paths, maximum_object_size = $line_limit, filename = true)"
-            parameters = source
+            relation, columns = "read_ndjson_objects($paths, maximum_object_size = $line_limit, filename = true)", {}
+            texts = {name: f"(json ->> {_pointer(name)})" for name in TOP_MEMBERS}
+            parts = {name: _extract("json", name) for name in (*OBJECTS, *LISTS)}
+            parts |= {alias: _extract("json", name) for alias, name in top.items()}
         else:
-            texts = [name for name in TOP_MEMBERS if name != "occurred_at"]
-            time = "occurred_at"
-            parts = [*OBJECTS, *LISTS]
-            others = [f"{_identifier(name)} AS {alias}" for name, alias in zip(unknown[""], top, strict=True)]
-            relation = "read_ndjson($paths, maximum_object_size = $line_limit, columns = $columns, filename = true)"
-            types = {
+            relation = f"read_ndjson($paths, {LINES}, columns = $columns, filename = true)"
+            columns = {
                 **dict.fromkeys(TOP_MEMBERS, "VARCHAR"),
-                **{name: _struct_type(OBJECTS[name]) if typed else "JSON" for name, typed in objects.items()},
-                **dict.fromkeys((*LISTS, *unknown[""]), "JSON"),
+                **{name: _struct_type(OBJECTS[name]) if is_typed else "JSON" for name, is_typed in typed.items()},
+                **dict.fromkeys((*LISTS, *unknown[MESSAGE.name]), "JSON"),
             }
-            parameters = {**source, "columns": types}
-        selected = ", ".join([*texts, f"CAST({time} AS TIMESTAMP) AS occurred_at", *parts, *others])
+            texts = {name: f"lines.{name}" for name in TOP_MEMBERS}
+            parts = {name: f"lines.{name}" for name in (*OBJECTS, *LISTS)}
+            parts |= {alias: f"lines.{_identifier(name)}" for alias, name in top.items()}
+        key = f"substr(md5(company_id || ':' || {texts['message_id']}), 1, {_ID_DIGITS})"
+        texts["occurred_at"] = utc_timestamp(texts["occurred_at"])
+        selected = ", ".join(f"{sql} AS {name}" for name, sql in (texts | parts).items())
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE batch AS SELECT window_no, company_id, {selected} FROM {relation} AS lines"
-            " JOIN sources ON sources.path = lines.filename",
-            parameters,
+            f"CREATE OR REPLACE TEMP TABLE batch AS SELECT window_no, company_id, {key} AS message_key, {selected}"
+            f" FROM {relation} AS lines JOIN sources ON sources.path = lines.filename",
+            source | ({"columns": columns} if columns else {}),
         )
-        return self._object_members(unknown, objects, general) + [
-            self._member(MESSAGES, MESSAGE, name, alias) for name, alias in zip(unknown[""], top, strict=True)
+        return self._object_members(unknown, typed, general) + [
+            self._member(MESSAGES, MESSAGE, name, alias) for alias, name in top.items()
         ]
 
     @staticmethod
@@ -202,20 +205,24 @@ class Shaper:
         members = []
         for name, site in OBJECTS.items():
             for member, data_type in site.members.items():
-                value = f"{name}.{_identifier(member)}" if typed[name] else _extract(name, member)
-                if typed[name] and data_type == "text":
+                value = f"{name}.{_identifier(member)}"
+                if not typed[name]:
+                    members.append(self._member(MESSAGES, site, member, name, _pointer(member)))
+                elif data_type == "text":
                     members.append(Member(site.column_name(member), None, value, data_type))
                 else:
                     members.append(self._member(MESSAGES, site, member, value))
-            members += [self._member(MESSAGES, site, member, _extract(name, member)) for member in unknown[name]]
+            members += [self._member(MESSAGES, site, member, name, _pointer(member)) for member in unknown[name]]
             if general:
                 bare = f"CASE WHEN json_type({name}) <> 'OBJECT' THEN {name} END"
                 members.append(Member(name, bare, f"({bare} ->> '$')", site.bare))
         return members
 
-    def _member(self, table: str, site: Site, name: str, value: str) -> Member:
+    def _member(self, table: str, site: Site, name: str, json: str, pointer: str | None = None) -> Member:
+        """A member that stands in `json`: is it, or is where the pointer shows."""
         data_type = site.members.get(name, site.others)
-        return Member(self.columns[table].name_of(site, name), value, f"({value} ->> '$')", data_type)
+        value = json if pointer is None else f"json_extract({json}, {pointer})"
+        return Member(self.columns[table].name_of(site, name), value, f"({json} ->> {pointer or _WHOLE})", data_type)
 
     def _member_columns(self, table: str, relation: str, members: Sequence[Member]) -> dict[str, str]:
         """The columns that hold the members of a batch: name to SQL."""
@@ -260,12 +267,12 @@ class Shaper:
             "trace_id": trace,
         }
         # exported_at differs in every export; a left-out list keeps the part of the hash that it had
-        parts = [_digest([f"'{n}=' || {_framed(sql)}" for n, sql in selected.items() if n != "metadata__exported_at"])]
+        parts = [_digest(self._content(MESSAGES, selected, but=("metadata__exported_at",)))]
         for position, name in enumerate(LISTS, start=1):
             kept = f"coalesce(substr(stored._row_hash, {position * HASH_PART + 1}, {HASH_PART}), '')"
-            parts.append(_digest([f"coalesce(CAST({name} AS VARCHAR), '')"]) if name in self._lists else kept)
+            parts.append(_digest(f"coalesce(CAST({name} AS VARCHAR), '')") if name in self._lists else kept)
         selected["_row_hash"] = " || ".join(parts)
-        selected["_dlt_id"] = _MESSAGE_KEY
+        selected["_dlt_id"] = "batch.message_key"
         selected["_dlt_load_id"] = "$load_id"
         relation = "batch" if self._reads_everything else "batch LEFT JOIN stored USING (company_id, message_id)"
         return self._arrow(MESSAGES, relation, selected)
@@ -278,8 +285,8 @@ class Shaper:
         table, site = CHILD_TABLES[name], LISTS[name]
         self._connection.execute(
             "CREATE OR REPLACE TEMP TABLE items AS"
-            f" SELECT window_no, {', '.join(_LIFTED)}, author_id, generate_subscripts(items, 1) - 1 AS list_idx, unnest(items) AS item"
-            f" FROM (SELECT window_no, {', '.join(_LIFTED)}, {self._author_id()} AS author_id,"
+            f" SELECT window_no, message_key, {', '.join(_LIFTED)}, author_id, generate_subscripts(items, 1) - 1 AS list_idx, unnest(items) AS item"
+            f" FROM (SELECT window_no, message_key, {', '.join(_LIFTED)}, {self._author_id()} AS author_id,"
             # a single item where a list should be is read as a list of one
             f" CASE json_type({name}) WHEN 'ARRAY' THEN json_extract({name}, '$[*]') WHEN 'NULL' THEN [] ELSE [{name}] END"
             f" AS items FROM batch WHERE {name} IS NOT NULL)"
@@ -287,7 +294,7 @@ class Shaper:
         rows = self._connection.execute("SELECT DISTINCT json_keys(item), json_type(item) FROM items").fetchall()
         found = {key for keys, _ in rows for key in keys or ()}
         names = [*site.members, *sorted(found - site.members.keys())]
-        members = {member: self._member(table, site, member, _extract("item", member)) for member in names}
+        members = {member: self._member(table, site, member, "item", _pointer(member)) for member in names}
         if any(kind not in ("OBJECT", "NULL") for _, kind in rows):
             bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {_extract('item', VALUE)} ELSE item END"
             data_type = site.members.get(VALUE, site.bare)
@@ -298,14 +305,24 @@ class Shaper:
             **lifted,
             "_dlt_list_idx": "list_idx",
             **columns,
-            "_row_hash": _digest(
-                [*(f"'{n}=' || {_framed(sql)}" for n, sql in lifted.items()), "CAST(item AS VARCHAR)"]
-            ),
-            "_dlt_id": f"md5({_MESSAGE_KEY} || '{name}' || list_idx)",
+            "_row_hash": _digest(self._content(table, {**lifted, "item": "item"})),
+            "_dlt_id": "message_key || '-' || list_idx",
             "_dlt_load_id": "$load_id",
-            "_dlt_parent_id": _MESSAGE_KEY,
+            "_dlt_parent_id": "message_key",
         }
         return self._arrow(table, "items", selected)
+
+    @staticmethod
+    def _content(table: str, selected: Mapping[str, str], but: Sequence[str] = ()) -> str:
+        """SQL of one text that is equal just for equal rows, whatever is in them.
+
+        A column that some later load discovers must not change the text of rows that have no value in it.
+        """
+        declared = {column.name for column in DECLARED[table]} | {"item"}
+        fixed = [sql for name, sql in selected.items() if name in declared and name not in but]
+        others = [f"{_literal(name)} || to_json({sql})" for name, sql in selected.items() if name not in declared]
+        # JSON frames its values, so no two different rows look alike
+        return f"concat_ws(' ', to_json(row({', '.join(fixed)})){''.join(f', {sql}' for sql in others)})"
 
     def _author_id(self) -> str:
         row = self._connection.execute("SELECT typeof(author) FROM batch LIMIT 1").fetchone()
@@ -376,6 +393,9 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+_WHOLE = "'$'"
+
+
 def _pointer(member: str) -> str:
     """A JSON pointer: unlike a JSON path it has an escape for every character of a name."""
     return _literal("/" + member.replace("~", "~0").replace("/", "~1"))
@@ -390,10 +410,5 @@ def _struct_type(site: Site) -> str:
     return f"STRUCT({', '.join(fields)})"
 
 
-def _framed(sql: str) -> str:
-    """A value with its length in front, so that no two different rows give the same text to hash."""
-    return f"length(CAST({sql} AS VARCHAR)) || ':' || CAST({sql} AS VARCHAR)"
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return f"substr(md5(concat_ws('|', {', '.join(parts)})), 1, {HASH_PART})"
+def _digest(sql: str) -> str:
+    return f"substr(md5({sql}), 1, {HASH_PART})"

@@ -71,6 +71,8 @@ class Delivery(Response):
 
     async def _end_clean(self, write: _Writer, transport: asyncio.Transport, receive: Receive) -> None:
         await write.end()
+        if transport.is_closing():
+            await _gone(receive)
 
     async def _end_close(self, write: _Writer, transport: asyncio.Transport, receive: Receive) -> None:
         transport.close()
@@ -78,10 +80,11 @@ class Delivery(Response):
 
     async def _end_reset(self, write: _Writer, transport: asyncio.Transport, receive: Receive) -> None:
         await self._pause(_SETTLE)
-        # Zero linger makes the kernel send RST instead of FIN.
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        if not transport.is_closing():  # the client may have left meanwhile
+            # Zero linger makes the kernel send RST instead of FIN.
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
         await _gone(receive)
 
     async def _end_hang(self, write: _Writer, transport: asyncio.Transport, receive: Receive) -> None:

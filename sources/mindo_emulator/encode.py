@@ -21,8 +21,11 @@ _STAMP_FRAGMENT = orjson.Fragment(b'"' + STAMP + b'"')
 
 def shown(message: Message, include: Collection[str]) -> Message:
     """Return the members of a message that are visible with `include` (a shallow copy)."""
-    hidden = {name for name in INCLUDES if name not in include}
-    return {name: value for name, value in message.items() if name not in hidden}
+    line = message.copy()
+    for name in INCLUDES:
+        if name not in include:
+            line.pop(name, None)
+    return line
 
 
 def encode_line(message: Message, include: Collection[str]) -> bytes:
@@ -48,6 +51,10 @@ def _stamped(line: Message, stamp: Any) -> Message:
     metadata = line.get("metadata")
     if not isinstance(metadata, dict):
         return line
-    # The contract prints exported_at after company_id and before schema_version.
-    before = {name: metadata[name] for name in ("client_id", "company_id") if name in metadata}
-    return line | {"metadata": before | {"exported_at": stamp} | {k: v for k, v in metadata.items() if k not in before}}
+    stamped: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if name == "schema_version":
+            stamped["exported_at"] = stamp  # where the contract prints it
+        stamped[name] = value
+    stamped.setdefault("exported_at", stamp)
+    return line | {"metadata": stamped}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import sys
 import threading
@@ -151,6 +152,7 @@ def make_server(service: Service) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
     )
@@ -190,6 +192,8 @@ def serve(
     """
     make: type[World] | type[BulkWorld] = BulkWorld if bulk else World
     world = make.generate(seed=seed, companies=companies, start=start, end=end, messages=messages)
+    # The world is there to stay; without this the garbage collector walks all over it, again and again.
+    gc.freeze()
     chosen = settings or EmulatorSettings(control=True)
     chosen = replace(chosen, latency=latency or chosen.latency, rate_limit=rate_limit or chosen.rate_limit)
     service = Service(world, chosen)

@@ -89,6 +89,13 @@ def by_id(messages: list[dict[str, Any]]) -> dict[tuple[int, str], dict[str, Any
     return found
 
 
+@pytest.fixture(autouse=True)
+def quiet_server(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test during which the server met an error of its own."""
+    yield
+    assert [r.getMessage() for r in caplog.get_records("call") if r.name.startswith("uvicorn")] == []
+
+
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Emulator[World]]:
     """An emulator for the tests of one module; what they change they put back."""

@@ -1,0 +1,132 @@
+"""The `mindo` command: its help, its parts, and its way in and out. Importing it stays quick."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from . import commands
+from .exit_codes import ExitCode
+from .session import Session, Verdict
+
+_HELP: Final = """
+Loads chat messages from Mindo's Qualitative Export API into DuckDB and other warehouses, so that the tables hold exactly
+what the API returns.
+
+Configuration is dlt's. An option goes over the environment (SOURCES__MINDO__API_KEY, SOURCES__MINDO__COMPANY_IDS,
+DESTINATION__DUCKDB__CREDENTIALS …), and that over .dlt/config.toml and .dlt/secrets.toml in the current folder, which
+`mindo init` writes with every setting explained. The tables are in warehouse.duckdb, dataset mindo, if not said otherwise.
+"""
+
+_EXIT_CODES: Final = """
+Exit codes
+
+  0    every planned window is complete
+  2    an option, the key, a company, a range or the spool can't be used
+  3    the API was unreachable, broken or limited the rate: what was complete
+       is loaded, the rest is named; run again later
+  4    a window would have lost too many messages and was refused
+  5    the destination can't be written, or another run is writing
+  130  stopped by Ctrl-C or SIGTERM; what was loaded stays
+"""
+
+_EXAMPLES: Final = """
+Examples
+
+  mindo demo                                try it out, without a key
+  mindo init; mindo check; mindo run        start with a key of your own
+  mindo run --json > run.json               what a scheduler keeps
+  mindo run --companies 42 --from 2026-04-01 --to 2026-04-08
+  mindo backfill --from 2025-01-01 --newest-first
+"""
+
+_PANELS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "Try it out": {"demo": {}, "emulator": {}},
+    "Start with a key": {"init": {}, "check": {}},
+    "Load and look": {"plan": {}, "run": {"epilog": _EXIT_CODES}, "backfill": {"epilog": _EXIT_CODES}, "status": {}},
+}
+
+
+def _unwrapped(text: str | None) -> str:
+    """Joins the lines of each paragraph, as the help is wrapped anew to the terminal's width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
+
+
+app = typer.Typer(
+    name="mindo",
+    help=_unwrapped(_HELP),
+    epilog=f"{_EXAMPLES}{_EXIT_CODES}",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _panel, _names in _PANELS.items():
+    for _name, _settings in _names.items():
+        _command = getattr(commands, _name)
+        app.command(_name, help=_unwrapped(_command.__doc__), rich_help_panel=_panel, **_settings)(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mindo {version('mindo-connector')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help().rstrip(), nl=False)
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Runs the command and returns its exit code; no exception leaves it."""
+    try:
+        return int(app(args=list(arguments), prog_name="mindo", standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        # the classes of typer's own errors have moved between its versions, their interface has not
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        return _usage_error(describe(), arguments)
+
+
+def _usage_error(message: str, arguments: Sequence[str]) -> int:
+    known = {name for names in _PANELS.values() for name in names}
+    command = next((argument for argument in arguments if argument in known), "")
+    line = f"{' '.join(message.split()).rstrip('.')}; see `{f'mindo {command}'.strip()} --help`."
+    Session(command or "mindo", "--json" in arguments).finish(Verdict(ExitCode.CONFIGURATION, line))
+    return ExitCode.CONFIGURATION
+
+
+def main() -> NoReturn:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = call(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of a pipe has left; Python would complain about it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        # a request that hangs must not hold up the end
+        os._exit(code)
+    sys.exit(code)

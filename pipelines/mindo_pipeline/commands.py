@@ -1,0 +1,259 @@
+"""The sub-commands as typer sees them: options and help. What they do is imported when they run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from . import options as o
+from .session import Session, Verdict, execute
+
+_SOURCE_OPTIONS: Final = (
+    "company_ids",
+    "from_date",
+    "to_date",
+    "start_date",
+    "channel",
+    "direction",
+    "agent_ids",
+    "include",
+    "lookback_days",
+    "workers",
+    "limit",
+    "window_hours",
+)
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """What was typed; the source takes the rest from the environment and the files, and checks all of it."""
+    return {name: context.params[name] for name in _SOURCE_OPTIONS if context.params.get(name) is not None}
+
+
+def demo(
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database", metavar="FILE", help="The DuckDB file. By default the configured one, or warehouse.duckdb."
+        ),
+    ] = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Load a made-up Mindo into DuckDB and ask it first questions; needs no key.
+
+    It serves 60 days of made-up messages on this machine and loads them with the same code as `mindo run`. It writes only
+    to a file that is empty or holds a demo's messages. A second demo on the same day reads again and finds nothing
+    changed; on another day, that day's world takes the place of the old one.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .demo import demo_command
+
+        return demo_command(session, database)
+
+    execute("demo", body, as_json, quiet)
+
+
+def emulator(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help="0 takes a free one.")] = 8765,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed and range give the same world.")] = 1,
+    companies: Annotated[str, typer.Option(metavar="IDS", help="Companies.")] = "42,57,63",
+    messages: Annotated[int, typer.Option(metavar="N", min=0, help="Messages, over all companies.")] = 8_000,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="First moment. By default 60 days before the end.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Moment after the last. By default now.")] = None,
+    bulk: Annotated[bool, typer.Option("--bulk", help="Serve millions of messages, which can't be changed.")] = False,
+    latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Wait before each answer.")] = 0.0,
+    rate_limit: Annotated[
+        float | None, typer.Option(metavar="N", min=0.001, help="Requests per second before 429.")
+    ] = None,
+    page_cap: Annotated[int, typer.Option(metavar="ROWS", min=1, max=10_000, help="Most messages per page.")] = 10_000,
+    shuffled: Annotated[bool, typer.Option("--shuffled", help="Serve messages out of order.")] = False,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Compress answers.")] = False,
+) -> None:
+    """Serve a made-up Mindo on this machine until Ctrl-C.
+
+    It speaks the whole API: both kinds of key, pages, filters, every include, and the error codes. It prints the lines to
+    type in another terminal. While it runs, /_emulator/ endpoints change its messages and make it misbehave.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .emulating import EmulatorOptions, emulator_command
+
+        return emulator_command(
+            session,
+            EmulatorOptions(
+                host, port, seed, companies, messages, start, end, bulk, latency, rate_limit, page_cap, shuffled, gzip
+            ),
+        )
+
+    execute("emulator", body)
+
+
+def init(
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that are there; they are kept under another name.")
+    ] = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write .dlt/config.toml and .dlt/secrets.toml for a real key.
+
+    Every setting is in them, with its default and what it does. Only you can read secrets.toml, and in a git repository it
+    is added to .gitignore. A file that is there already stays as it is.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .setting_up import init_command
+
+        return init_command(session, force)
+
+    execute("init", body, as_json, quiet)
+
+
+def check(
+    context: typer.Context,
+    company_ids: o.Companies = None,
+    from_date: o.FromDate = None,
+    to_date: o.ToDate = None,
+    start_date: o.StartDate = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Tell whether a run would work: key, companies, clock, destination.
+
+    A line for each thing; the first failure decides the exit code. The key is never shown, and nothing is written.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .checking import check_command
+
+        return check_command(session, _given(context), destination, dataset)
+
+    execute("check", body, as_json, quiet)
+
+
+def plan(
+    context: typer.Context,
+    company_ids: o.Companies = None,
+    from_date: o.FromDate = None,
+    to_date: o.ToDate = None,
+    start_date: o.StartDate = None,
+    channel: o.Channel = None,
+    direction: o.Direction = None,
+    agent_ids: o.Agents = None,
+    include: o.Include = None,
+    lookback_days: o.LookbackDays = None,
+    limit: o.Limit = None,
+    window_hours: o.WindowHours = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Tell which windows `mindo run` with the same options would read.
+
+    No message is read and nothing is written. A company's own key is asked for its company, and the warehouse for how far
+    it is loaded.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .planning import plan_command
+
+        return plan_command(session, _given(context), destination, dataset)
+
+    execute("plan", body, as_json, quiet)
+
+
+def run(
+    context: typer.Context,
+    company_ids: o.Companies = None,
+    from_date: o.FromDate = None,
+    to_date: o.ToDate = None,
+    start_date: o.StartDate = None,
+    channel: o.Channel = None,
+    direction: o.Direction = None,
+    agent_ids: o.Agents = None,
+    include: o.Include = None,
+    lookback_days: o.LookbackDays = None,
+    workers: o.Workers = None,
+    limit: o.Limit = None,
+    window_hours: o.WindowHours = None,
+    load_messages: o.LoadMessages = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Load what is new: the nightly run.
+
+    For each company it reads what was never read since the start date, and the last days again, for messages that came
+    late, changed or were deleted. Every window that is loaded replaces what the tables hold for it. A window that can't be
+    read whole is named, left as it was, and read again by the next run.
+
+    With --from it reads that range instead and moves no watermark.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .loading import run_command
+
+        return run_command(session, _given(context), destination, dataset, load_messages)
+
+    execute("run", body, as_json, quiet)
+
+
+def backfill(
+    context: typer.Context,
+    from_date: o.FromDate = None,
+    to_date: o.ToDate = None,
+    newest_first: o.NewestFirst = False,
+    company_ids: o.Companies = None,
+    channel: o.Channel = None,
+    direction: o.Direction = None,
+    agent_ids: o.Agents = None,
+    include: o.Include = None,
+    workers: o.Workers = None,
+    limit: o.Limit = None,
+    window_hours: o.WindowHours = None,
+    load_messages: o.LoadMessages = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Load a range of history, in batches that are each committed.
+
+    If it is stopped, or some windows can't be read, the same command goes on where it was. It moves no watermark, and a
+    later run need not read the range again.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .loading import backfill_command
+
+        return backfill_command(session, _given(context), destination, dataset, load_messages, newest_first)
+
+    execute("backfill", body, as_json, quiet)
+
+
+def status(
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Tell how far each company is loaded, and what the last runs did.
+
+    Read from the ledger of windows, never from traffic: a quiet company is not a stale one. The API is not asked.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .status import status_command
+
+        return status_command(session, destination, dataset)
+
+    execute("status", body, as_json, quiet)

@@ -1,0 +1,117 @@
+"""The options that several commands share. Their values are text: the source checks them, so that its line is shown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_READ = "What to read"
+_HOW = "How to read"
+_WHERE = "Where to load"
+_OUTPUT = "Output"
+
+Text = str | None
+
+Companies = Annotated[
+    Text,
+    typer.Option(
+        "--companies", metavar="IDS", rich_help_panel=_READ, help="Companies, like 42,57. A company's own key finds it."
+    ),
+]
+FromDate = Annotated[
+    Text,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        rich_help_panel=_READ,
+        help="Start of an explicit range, inclusive: 2026-04-01 or ISO-8601.",
+    ),
+]
+ToDate = Annotated[
+    Text,
+    typer.Option("--to", metavar="TIME", rich_help_panel=_READ, help="Its end, exclusive. By default now."),
+]
+StartDate = Annotated[
+    Text,
+    typer.Option(
+        "--start-date",
+        metavar="DATE",
+        rich_help_panel=_READ,
+        help="Where history begins. By default 30 days ago; an earlier one fills the difference.",
+    ),
+]
+Channel = Annotated[
+    Text,
+    typer.Option("--channel", metavar="NAME", rich_help_panel=_READ, help="whatsapp, instagram, messenger or all."),
+]
+Direction = Annotated[
+    Text,
+    typer.Option("--direction", metavar="NAME", rich_help_panel=_READ, help="incoming, outgoing or all."),
+]
+Agents = Annotated[
+    Text,
+    typer.Option("--agents", metavar="IDS", rich_help_panel=_READ, help="AI agents, like 5,12. By default all."),
+]
+Include = Annotated[
+    Text,
+    typer.Option(
+        "--include",
+        metavar="PARTS",
+        rich_help_panel=_READ,
+        help="classifications, extractions, tool_calls, trace_id; `none` for none. By default all four.",
+    ),
+]
+LookbackDays = Annotated[
+    Text,
+    typer.Option(
+        "--lookback-days",
+        metavar="DAYS",
+        rich_help_panel=_READ,
+        help="How far behind the watermark late and changed messages are looked for. By default 3.",
+    ),
+]
+Workers = Annotated[
+    Text,
+    typer.Option("--workers", metavar="N", rich_help_panel=_HOW, help="Windows read at once. By default 4."),
+]
+Limit = Annotated[
+    Text,
+    typer.Option("--limit", metavar="ROWS", rich_help_panel=_HOW, help="Messages per request, 1 to 10000 (default)."),
+]
+WindowHours = Annotated[
+    Text,
+    typer.Option(
+        "--window-hours", metavar="HOURS", rich_help_panel=_HOW, help="Length of a window, up to 744. By default 24."
+    ),
+]
+LoadMessages = Annotated[
+    Text,
+    typer.Option(
+        "--load-messages",
+        metavar="N",
+        rich_help_panel=_HOW,
+        help="Commit at the first window edge beyond N messages. By default 250000.",
+    ),
+]
+NewestFirst = Annotated[
+    bool, typer.Option("--newest-first", rich_help_panel=_HOW, help="Begin with the latest windows.")
+]
+Destination = Annotated[
+    Text,
+    typer.Option("--destination", metavar="NAME", rich_help_panel=_WHERE, help="A dlt destination. By default duckdb."),
+]
+Dataset = Annotated[
+    Text,
+    typer.Option("--dataset", metavar="NAME", rich_help_panel=_WHERE, help="Dataset (schema). By default mindo."),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", rich_help_panel=_OUTPUT, help="Print one JSON object; everything else goes to standard error."
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="Print nothing but failures."),
+]

@@ -1,0 +1,83 @@
+"""`mindo plan`: what a run would read. Nothing is read, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mindo import (
+    Company,
+    Coverage,
+    MindoClient,
+    Options,
+    Window,
+    plan_run,
+    resolve_companies,
+    resolve_options,
+    scheduler_interval,
+)
+
+from .console import clean, counted, make_table, moment
+from .exit_codes import ExitCode
+from .report import window_document
+from .session import Session, Verdict, json_time
+from .warehouse import Warehouse
+
+
+def plan_command(session: Session, given: dict[str, Any], destination: str | None, dataset: str | None) -> Verdict:
+    """Tells the windows that `mindo run` with the same options would read."""
+    options = resolve_options(given)
+    warehouse = Warehouse(destination, dataset)
+    companies = resolve_companies(options, MindoClient(options))
+    warehouse.reading()
+    windows = plan_run(options, companies, warehouse.coverage)
+    rows = [_company_plan(company, options, warehouse.coverage, windows) for company in companies]
+    session.document |= {
+        "location": warehouse.location,
+        "dataset": warehouse.dataset,
+        "selection": options.selection.key,
+        "requests_at_least": len(windows),
+        "companies": rows,
+        "windows": [window_document(window) | {"status": "planned"} for window in windows],
+    }
+    table = make_table("company", "name", "kind", "from", "to", ">windows", ">requests")
+    for company, row in zip(companies, rows, strict=True):
+        own = _own(windows, company)
+        table.add_row(
+            str(company.company_id),
+            clean(company.name or "-"),
+            row["kind"],
+            moment(own[0].start if own else None),
+            moment(own[-1].end if own else None),
+            f"{len(own):,}",
+            f"≥ {len(own):,}",
+        )
+    session.show(table)
+    return Verdict(
+        ExitCode.COMPLETE,
+        f"a run would read {counted(len(windows), 'window')} with at least {counted(len(windows), 'request')}"
+        f" (one more for every {options.limit:,} messages beyond a window's first); nothing was read or written.",
+    )
+
+
+def _own(windows: Sequence[Window], company: Company) -> list[Window]:
+    return [window for window in windows if window.company_id == company.company_id]
+
+
+def _company_plan(company: Company, options: Options, coverage: Coverage, windows: Sequence[Window]) -> dict[str, Any]:
+    own = _own(windows, company)
+    mark = coverage.watermark(company.company_id, options.selection)
+    if options.interval or scheduler_interval():
+        kind = "explicit range"
+    else:
+        kind = "first run" if mark is None else "increment + lookback"
+    return {
+        "company_id": company.company_id,
+        "name": company.name,
+        "kind": kind,
+        "watermark": json_time(mark),
+        "start": json_time(own[0].start) if own else None,
+        "end": json_time(own[-1].end) if own else None,
+        "windows": len(own),
+        "requests_at_least": len(own),
+    }

@@ -1,0 +1,126 @@
+"""What a run did, as the JSON object and as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.table import Table
+
+from mindo import Company, Coverage, Options, Window
+from mindo.columns import CHILD_TABLES, MESSAGES
+from mindo.windows import format_time, merge_ranges
+
+from .console import clean, counted, make_table, moment
+from .running import Outcome
+from .session import json_time
+
+TABLES = (MESSAGES, *CHILD_TABLES.values())
+_MOST_LINES = 20
+
+
+def outcome_document(
+    outcome: Outcome, options: Options, companies: Sequence[Company], coverage: Coverage | None
+) -> dict[str, Any]:
+    """The part of the JSON object that tells of windows and rows.
+
+    Args:
+        outcome: What was done.
+        options: What was asked for.
+        companies: Whose messages were read.
+        coverage: The state after the last load that was committed.
+    """
+    marks = {c.company_id: coverage.watermark(c.company_id, options.selection) if coverage else None for c in companies}
+    return {
+        "run_id": outcome.run_id,
+        "companies": [{"company_id": c.company_id, "name": c.name, "timezone": c.timezone} for c in companies],
+        "windows": list(_windows(outcome)),
+        "rows": outcome.rows,
+        "schema_changes": [vars(change) for change in outcome.changes],
+        "watermarks": {str(company): json_time(mark) for company, mark in marks.items()},
+    }
+
+
+def _windows(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    complete = {loaded.read.window: loaded for loaded in outcome.complete}
+    incomplete = {read.window: read for read in outcome.incomplete}
+    for window in outcome.planned:
+        loaded = complete.get(window)
+        read = loaded.read if loaded else incomplete.get(window)
+        yield {
+            **window_document(window),
+            "status": "complete" if loaded else "incomplete" if read else "not_reached",
+            "counts": loaded.rows if loaded else {},
+            "pages": read.page_count if read else 0,
+            "requests": read.requests if read else 0,
+            "retries": read.retries if read else 0,
+            "bytes": read.bytes if read else 0,
+            "error": str(read.error) if read and read.error else None,
+        }
+
+
+def window_document(window: Window) -> dict[str, Any]:
+    """A window as JSON."""
+    return {
+        "company_id": window.company_id,
+        "start": format_time(window.start),
+        "end": format_time(window.end),
+    }
+
+
+def incomplete_lines(outcome: Outcome) -> list[str]:
+    """The incomplete windows with their reasons; adjacent ones with the same reason on one line."""
+    reads = sorted(outcome.incomplete, key=lambda read: (read.window.company_id, str(read.error), read.window.start))
+    lines = []
+    for (company_id, reason), group in groupby(reads, key=lambda read: (read.window.company_id, str(read.error))):
+        windows = [read.window for read in group]
+        for start, end in merge_ranges((window.start, window.end) for window in windows):
+            count = sum(start <= window.start < end for window in windows)
+            lines.append(
+                f"incomplete: company {company_id} [{format_time(start)}, {format_time(end)})"
+                f" ({counted(count, 'window')}): {clean(reason)}"
+            )
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} more; --json names them all."]
+    return lines
+
+
+def companies_table(
+    outcome: Outcome, options: Options, companies: Sequence[Company], coverage: Coverage | None
+) -> Table:
+    """A row per company: its windows, its messages and how far it is loaded without a gap."""
+    table = make_table("company", "name", ">windows", ">messages", "complete up to")
+    for company in companies:
+        company_id = company.company_id
+        planned = sum(window.company_id == company_id for window in outcome.planned)
+        loaded = [window for window in outcome.complete if window.read.window.company_id == company_id]
+        mark = coverage.watermark(company_id, options.selection) if coverage else None
+        table.add_row(
+            str(company_id),
+            clean(company.name or "-"),
+            str(planned) if len(loaded) == planned else f"{len(loaded)} of {planned}",
+            f"{sum(window.rows[MESSAGES] for window in loaded):,}",
+            moment(mark),
+        )
+    return table
+
+
+def rows_table(outcome: Outcome) -> Table:
+    """Rows per table that the complete windows have."""
+    table = make_table("table", ">rows read")
+    for name, rows in outcome.rows.items():
+        table.add_row(name, f"{rows:,}")
+    return table
+
+
+def change_lines(outcome: Outcome) -> list[str]:
+    """The columns that the run added, a line per table."""
+    lines = []
+    for title, is_variant in (("new columns", False), ("values of another type, kept in columns of their own", True)):
+        added = sorted({(c.table, c.column, c.data_type) for c in outcome.changes if c.is_variant is is_variant})
+        if added:
+            lines.append(f"{title}:")
+        for table, columns in groupby(added, key=lambda change: change[0]):
+            lines.append(clean(f"  {table}: {', '.join(f'{column} ({kind})' for _, column, kind in columns)}"))
+    return [*lines, ""] if lines else []

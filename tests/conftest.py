@@ -1,0 +1,30 @@
+"""Isolation for every test: no configuration from outside, nothing written outside of a temporary folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_FOREIGN = ("SOURCES__", "DESTINATION__", "DLT_", "LOAD__", "NORMALIZE__", "EXTRACT__", "PIPELINE", "CREDENTIALS")
+
+# a database and a server make an example slow, and the machine noisy: time is no reason to fail
+_USUAL = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+settings.register_profile("quick", max_examples=50, database=None, **_USUAL)
+settings.register_profile("ci", max_examples=100, database=None, derandomize=True, print_blob=True, **_USUAL)
+settings.load_profile("ci" if os.environ.get("CI") else "quick")
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Runs the test in an empty folder with a clean environment."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
