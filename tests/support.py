@@ -42,47 +42,42 @@ OBJECTS = ("author", "agent", "content", "context", "metadata")
 TABLES = ("messages", *(f"messages__{name}" for name in LISTS))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANT = re.compile(r"__v_(text|bigint|double|bool|timestamp|json)$")
-_OWN_COLUMNS = {
-    "messages": {"_row_hash", "_dlt_id", "_dlt_load_id", "_window_end"},
-    **dict.fromkeys(
-        TABLES[1:], {"_row_hash", "_dlt_id", "_dlt_load_id", "_window_end", "_dlt_parent_id", "_dlt_list_idx"}
-    ),
+_MACHINERY = {"_row_hash", "_dlt_id", "_dlt_load_id", "_window_end"}
+_OWN_COLUMNS = {table: _MACHINERY | {"_dlt_parent_id", "_dlt_list_idx"} for table in TABLES} | {"messages": _MACHINERY}
+_TEXT, _TIME, _JSON, _WHOLE = "VARCHAR", "TIMESTAMP WITH TIME ZONE", "JSON", "BIGINT"
+_SHARED_TYPES = {
+    "company_id": _WHOLE,
+    "message_id": _TEXT,
+    "conversation_id": _TEXT,
+    "occurred_at": _TIME,
+    "channel": _TEXT,
+    "direction": _TEXT,
+    "author__id": _TEXT,
+    "_window_end": _TIME,
+    "_row_hash": _TEXT,
+    "_dlt_id": _TEXT,
+    "_dlt_load_id": _TEXT,
 }
+_LIST_TYPES = {**_SHARED_TYPES, "_dlt_list_idx": _WHOLE, "_dlt_parent_id": _TEXT}
 _DECLARED_TYPES = {
-    "company_id": "BIGINT",
-    "occurred_at": "TIMESTAMP WITH TIME ZONE",
-    "metadata__exported_at": "TIMESTAMP WITH TIME ZONE",
-    "_window_end": "TIMESTAMP WITH TIME ZONE",
-    "context__thread_position": "BIGINT",
-    "_dlt_list_idx": "BIGINT",
-    "arguments": "JSON",
-    "result": "JSON",
-    **dict.fromkeys(
-        [
-            "message_id",
-            "conversation_id",
-            "channel",
-            "direction",
-            "trace_id",
-            "label",
-            "status",
-            "author__type",
-            "author__id",
-            "author__display_name",
-            "content__type",
-            "content__text",
-            "content__media_url",
-            "content__media_mime",
-            "context__reply_to_message_id",
-            "metadata__client_id",
-            "metadata__schema_version",
-            "_row_hash",
-            "_dlt_id",
-            "_dlt_load_id",
-            "_dlt_parent_id",
-        ],
-        "VARCHAR",
-    ),
+    "messages": {
+        **_SHARED_TYPES,
+        "author__type": _TEXT,
+        "author__display_name": _TEXT,
+        "content__type": _TEXT,
+        "content__text": _TEXT,
+        "content__media_url": _TEXT,
+        "content__media_mime": _TEXT,
+        "context__reply_to_message_id": _TEXT,
+        "context__thread_position": _WHOLE,
+        "metadata__client_id": _TEXT,
+        "metadata__exported_at": _TIME,
+        "metadata__schema_version": _TEXT,
+        "trace_id": _TEXT,
+    },
+    "messages__classifications": {**_LIST_TYPES, "label": _TEXT, "value": _TEXT},
+    "messages__extractions": _LIST_TYPES,
+    "messages__tool_calls": {**_LIST_TYPES, "name": _TEXT, "status": _TEXT, "arguments": _JSON, "result": _JSON},
 }
 
 
@@ -102,19 +97,18 @@ class Table:
     rows: list[Row]
 
 
-def read_table(database: Path | str, table: str, dataset: str = "mindo") -> Table:
-    """Reads a table of a DuckDB file, hidden nothing."""
+def read_tables(database: Path | str, dataset: str = "mindo", tables: Sequence[str] = TABLES) -> dict[str, Table]:
+    """Reads tables of a DuckDB file, hidden nothing; by default the four of messages."""
     with duckdb.connect(str(database), read_only=True) as connection:
-        described = connection.execute(f'DESCRIBE "{dataset}"."{table}"').fetchall()
-        types = {name: kind for name, kind, *_ in described}
-        cells = [f'epoch_us("{n}")' if k.startswith("TIMESTAMP") else _quoted(n) for n, k in types.items()]
-        rows = connection.execute(f'SELECT {", ".join(cells)} FROM "{dataset}"."{table}"').fetchall()
+        return {table: _read_table(connection, f'"{dataset}"."{table}"') for table in tables}
+
+
+def _read_table(connection: duckdb.DuckDBPyConnection, name: str) -> Table:
+    described = connection.execute(f"DESCRIBE {name}").fetchall()
+    types = {column: kind for column, kind, *_ in described}
+    cells = [f"epoch_us({_quoted(c)})" if k.startswith("TIMESTAMP") else _quoted(c) for c, k in types.items()]
+    rows = connection.execute(f"SELECT {', '.join(cells)} FROM {name}").fetchall()
     return Table(types, [dict(zip(types, row, strict=True)) for row in rows])
-
-
-def read_tables(database: Path | str, dataset: str = "mindo") -> dict[str, Table]:
-    """Reads the four message tables."""
-    return {table: read_table(database, table, dataset) for table in TABLES}
 
 
 def query(database: Path | str, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -215,12 +209,15 @@ def assert_sound(tables: Mapping[str, Table]) -> None:
     """What holds whatever was loaded: types, keys, parents, and no trace of the machinery."""
     ids: dict[tuple[int, str], Row] = {}
     for table, content in tables.items():
-        for column, kind in _DECLARED_TYPES.items():
-            assert content.types.get(column, kind) == kind, f"{table}.{column} is {content.types[column]}"
+        found = {column: content.types.get(column) for column in _DECLARED_TYPES[table]}
+        assert found == _DECLARED_TYPES[table], f"{table} has other columns than it is documented to have"
+        if table == "messages__extractions":
+            assert {kind for column, kind in content.types.items() if column not in found} <= {_TEXT}
         for row in content.rows:
-            assert row["_window_end"] is None and row["message_id"], f"a marker stayed in {table}"
-            assert row["company_id"] is not None and row["occurred_at"] is not None
-            assert row["_row_hash"] and row["_dlt_id"] and row["_dlt_load_id"]
+            assert row["_window_end"] is None, f"a marker stayed in {table}"
+            empty = [name for name in ("message_id", "_row_hash", "_dlt_id", "_dlt_load_id") if not row[name]]
+            empty += [name for name in ("company_id", "occurred_at") if row[name] is None]
+            assert empty == [], f"{table} has a row without {empty}"
         if table == "messages":
             ids = {(row["company_id"], row["message_id"]): row for row in content.rows}
             assert len(ids) == len(content.rows), "a message is there twice"

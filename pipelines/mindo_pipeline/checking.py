@@ -15,7 +15,7 @@ from mindo.settings import GLOBAL_KEY_PREFIX
 from .console import clean, duration, moment
 from .errors import explain
 from .exit_codes import ExitCode
-from .loading import refuse_demo
+from .loading import holds_demo
 from .running import check_access
 from .session import Session, Verdict
 from .warehouse import Warehouse
@@ -140,16 +140,17 @@ def _history_check(options: Options) -> Check:
     lookback = f"each run looks {duration(options.lookback)} back for late and changed messages"
     if options.interval:
         start, end = options.interval
-        return Check("range", "ok", f"{moment(start)} to {moment(end)}; it moves no watermark")
-    return Check("history", "ok", f"begins {moment(options.start)}; {lookback}")
+        return Check("range", "ok", f"{moment(start)} to {moment(end)} UTC; it moves no watermark")
+    return Check("history", "ok", f"begins {moment(options.start)} UTC; {lookback}")
 
 
 def _destination_checks(destination: str | None, dataset: str | None) -> Iterator[Check]:
     def look() -> str:
         warehouse = Warehouse(destination, dataset)
         warehouse.check_writable()
-        refuse_demo(warehouse)
         new = " (not there yet)" if warehouse.file is not None and not warehouse.file.exists() else ""
+        if holds_demo(warehouse):
+            new = "; it holds the made-up messages of `mindo demo`, which the first run drops"
         return f"{warehouse.location}, dataset {warehouse.dataset}, can be written{new}"
 
     line, failure = _attempt("destination", look)

@@ -47,8 +47,8 @@ def make_table(*columns: str) -> Table:
 
 
 def moment(value: datetime | None) -> str:
-    """A time for people, in UTC."""
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if value else "-"
+    """A time for people, in UTC; in tables the column says so."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else "-"
 
 
 def duration(value: timedelta) -> str:

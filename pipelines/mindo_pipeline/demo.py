@@ -134,10 +134,9 @@ def _show_next(session: Session, file: Path) -> None:
     mindo = typed_as("mindo")
     commands = (
         (f"{mindo} status", "how far each company is loaded"),
-        (f"rm {shlex.quote(str(path))}", "made-up and real messages are never mixed"),
         (f"{mindo} init", "writes .dlt/config.toml and .dlt/secrets.toml; put your key in"),
         (f"{mindo} check", "tells whether it works"),
-        (f"{mindo} run", "loads the last 30 days, and every night what is new"),
+        (f"{mindo} run", "drops the made-up messages, loads the last 30 days, and every night what is new"),
     )
     width = max(len(command) for command, _ in commands)
     lines = [f"  {command:{width}}  {what}" for command, what in commands]

@@ -46,7 +46,7 @@ def run_command(
 ) -> Verdict:
     """The nightly increment, or an explicit range."""
     read = partial(run_increment, load_messages=parse_load_messages(load_messages))
-    return load(session, resolve_options(given), Warehouse(destination, dataset), read, refuse_demo)
+    return load(session, resolve_options(given), Warehouse(destination, dataset), read, partial(drop_demo, session))
 
 
 def backfill_command(
@@ -59,6 +59,9 @@ def backfill_command(
 ) -> Verdict:
     """A range of history in bounded, resumable loads."""
     size = parse_load_messages(load_messages)
+    checked = resolve_options(given)
+    # of no company: finds a missing range before the warehouse is opened
+    plan_backfill(checked, [], Coverage({}))
 
     def read(
         warehouse: Warehouse, options: Options, companies: Sequence[Company], progress: Progress, outcome: Outcome
@@ -70,7 +73,7 @@ def backfill_command(
         session.document["resumed_windows"] = max(0, done)
         run_backfill(warehouse, options, companies, backfill, progress, outcome, size)
 
-    return load(session, resolve_options(given), Warehouse(destination, dataset), read, refuse_demo)
+    return load(session, checked, Warehouse(destination, dataset), read, partial(drop_demo, session))
 
 
 @dataclass
@@ -183,20 +186,17 @@ def count_written(warehouse: Warehouse, outcome: Outcome) -> int:
     return int(rows[0]["n"]) if rows else 0
 
 
-def refuse_demo(warehouse: Warehouse) -> None:
-    """Keeps real messages out of a warehouse that holds the demo's.
+def holds_demo(warehouse: Warehouse) -> bool:
+    """Whether all that a warehouse holds are the made-up messages of `mindo demo`."""
+    runs = warehouse.query(f"SELECT DISTINCT run_id FROM {{{EXPORT_WINDOWS}}}")
+    return bool(runs) and all(row["run_id"].startswith(DEMO_RUN_PREFIX) for row in runs)
 
-    Raises:
-        ConfigurationError: If it does.
-    """
-    made_up = warehouse.query(
-        f"SELECT run_id FROM {{{EXPORT_WINDOWS}}} WHERE run_id LIKE %s LIMIT 1", f"{DEMO_RUN_PREFIX}%"
-    )
-    if made_up:
-        raise ConfigurationError(
-            f"{warehouse.location}: holds the made-up messages of `mindo demo`; delete that file, or choose another one"
-            " with DESTINATION__DUCKDB__CREDENTIALS=other.duckdb."
-        )
+
+def drop_demo(session: Session, warehouse: Warehouse) -> None:
+    """Makes room for real messages: those of the demo are dropped, because the two must never mix."""
+    if holds_demo(warehouse):
+        warehouse.clear()
+        session.note("The made-up messages of `mindo demo` were dropped to make room for real ones.")
 
 
 def parse_load_messages(text: str | None) -> int:

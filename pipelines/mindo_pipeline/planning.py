@@ -11,10 +11,10 @@ from mindo import (
     MindoClient,
     Options,
     Window,
+    explicit_interval,
     plan_run,
     resolve_companies,
     resolve_options,
-    scheduler_interval,
 )
 
 from .console import clean, counted, make_table, moment
@@ -40,7 +40,7 @@ def plan_command(session: Session, given: dict[str, Any], destination: str | Non
         "companies": rows,
         "windows": [window_document(window) | {"status": "planned"} for window in windows],
     }
-    table = make_table("company", "name", "kind", "from", "to", ">windows", ">requests")
+    table = make_table("company", "name", "kind", "from (UTC)", "to (UTC)", ">windows")
     for company, row in zip(companies, rows, strict=True):
         own = _own(windows, company)
         table.add_row(
@@ -50,13 +50,12 @@ def plan_command(session: Session, given: dict[str, Any], destination: str | Non
             moment(own[0].start if own else None),
             moment(own[-1].end if own else None),
             f"{len(own):,}",
-            f"≥ {len(own):,}",
         )
     session.show(table)
     return Verdict(
         ExitCode.COMPLETE,
-        f"a run would read {counted(len(windows), 'window')} with at least {counted(len(windows), 'request')}"
-        f" (one more for every {options.limit:,} messages beyond a window's first); nothing was read or written.",
+        f"a run would read {counted(len(windows), 'window')} with ≥ {counted(len(windows), 'request')}"
+        f" (windows of more than {options.limit:,} messages take several); nothing was read or written.",
     )
 
 
@@ -67,10 +66,9 @@ def _own(windows: Sequence[Window], company: Company) -> list[Window]:
 def _company_plan(company: Company, options: Options, coverage: Coverage, windows: Sequence[Window]) -> dict[str, Any]:
     own = _own(windows, company)
     mark = coverage.watermark(company.company_id, options.selection)
-    if options.interval or scheduler_interval():
+    kind = "first run" if mark is None else "increment + lookback"
+    if explicit_interval(options):
         kind = "explicit range"
-    else:
-        kind = "first run" if mark is None else "increment + lookback"
     return {
         "company_id": company.company_id,
         "name": company.name,

@@ -109,12 +109,18 @@ class LineProgress(Progress):
         self._write = write
         self._every = every
         self._next = time.monotonic() + every
+        self._last = ""
 
     def _show(self) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             left = self.time_left
-            self._write(self._line() + (f", about {duration(left)} left" if left else ""))
+            self._tell(self._line() + (f", about {duration(left)} left" if left else ""))
+
+    def _tell(self, line: str) -> None:
+        if line != self._last:
+            self._last = line
+            self._write(line)
 
     def _line(self) -> str:
         windows = f"{self.done:,} of {counted(self.total, 'window')}"
@@ -126,7 +132,7 @@ class LineProgress(Progress):
     ) -> None:
         """Writes the last line."""
         if self.total:
-            self._write(self._line())
+            self._tell(self._line())
 
 
 class BarProgress(Progress):

@@ -90,7 +90,7 @@ def companies_table(
     outcome: Outcome, options: Options, companies: Sequence[Company], coverage: Coverage | None
 ) -> Table:
     """A row per company: its windows, its messages and how far it is loaded without a gap."""
-    table = make_table("company", "name", ">windows", ">messages", "complete up to")
+    table = make_table("company", "name", ">windows", ">messages", "complete up to (UTC)")
     for company in companies:
         company_id = company.company_id
         planned = sum(window.company_id == company_id for window in outcome.planned)

@@ -22,9 +22,10 @@ from mindo import (
     Options,
     Window,
     WindowReader,
+    explicit_interval,
+    history_starts,
     load_source,
     plan_run,
-    scheduler_interval,
 )
 from mindo.discovery import SchemaChange
 from mindo.extraction import LoadedWindow, record_increment, record_nothing
@@ -133,9 +134,8 @@ def run_increment(
         DestinationError: If a load fails.
     """
     plan = plan_run(options, companies, warehouse.coverage)
-    starts = {company.company_id: options.start for company in companies}
-    is_explicit = options.interval or scheduler_interval()
-    record = record_nothing if is_explicit else record_increment(starts, options.selection)
+    starts = history_starts(options, companies, warehouse.coverage)
+    record = record_nothing if explicit_interval(options) else record_increment(starts, options.selection)
     _run_plan(warehouse, options, companies, plan, record, progress, outcome, load_messages)
 
 

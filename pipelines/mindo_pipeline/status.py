@@ -93,7 +93,7 @@ def _coverage(coverage: Coverage, company_id: int, selection: Selection, options
         "age_seconds": int((datetime.now(UTC) - mark).total_seconds()) if mark else None,
         "first": json_time(first),
         "last": json_time(last),
-        "gaps": [{"start": json_time(a), "end": json_time(b)} for a, b in gaps],
+        "gaps": [{"start": json_time(a), "end": json_time(b), "is_planned": b > options.start} for a, b in gaps],
         "percent_complete": round(100 * (1 - missing / max(_length(whole), timedelta(seconds=1))), 2),
     }
 
@@ -113,7 +113,14 @@ def _run(row: dict[str, Any]) -> dict[str, Any]:
 def _companies_table(companies: list[dict[str, Any]]) -> Any:
     filtered = any(not c["selection"].startswith("channel=all direction=all agents=all") for c in companies)
     table = make_table(
-        "company", "name", ">messages", "complete up to", ">age", "since", ">complete", *(["filter"] * filtered)
+        "company",
+        "name",
+        ">messages",
+        "complete up to (UTC)",
+        ">age",
+        "since (UTC)",
+        ">complete",
+        *(["filter"] * filtered),
     )
     for company in companies:
         age = company["age_seconds"]
@@ -132,7 +139,8 @@ def _companies_table(companies: list[dict[str, Any]]) -> Any:
 
 def _gap_lines(companies: list[dict[str, Any]]) -> list[str]:
     lines = [
-        f"gap: company {company['company_id']} [{gap['start']}, {gap['end']}) was never read whole; the next run reads it"
+        f"gap: company {company['company_id']} [{gap['start']}, {gap['end']}) was never read whole; "
+        + ("the next run reads it" if gap["is_planned"] else "it lies before start_date, so only a backfill reads it")
         for company in companies
         for gap in company["gaps"]
         if company["watermark"]
@@ -141,7 +149,7 @@ def _gap_lines(companies: list[dict[str, Any]]) -> list[str]:
 
 
 def _runs_table(runs: list[dict[str, Any]]) -> Any:
-    table = make_table("last runs", ">took", ">windows", ">messages", ">requests", ">retries")
+    table = make_table("last runs (UTC)", ">took", ">windows", ">messages", ">requests", ">retries")
     for run in runs:
         took = datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])
         table.add_row(

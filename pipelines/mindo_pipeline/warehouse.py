@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -57,14 +59,15 @@ class Warehouse:
         self.destination = destination or DEFAULT_DESTINATION
         self.dataset = dataset or DEFAULT_DATASET
         self._factory: Any = dlt.destinations.duckdb(str(database)) if database else self.destination
-        self._scratch = tempfile.TemporaryDirectory(prefix="mindo-")
+        self._scratch = Path(tempfile.mkdtemp(prefix="mindo-"))
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         try:
-            self.pipeline = self._open_pipeline(Path(self._scratch.name))
+            self.pipeline = self._open_pipeline(self._scratch)
             client = self.pipeline.destination_client()
             self.location = str(client.config)
             self.file = _database_file(client)
             if self.file is not None:
-                self.pipeline = self._open_pipeline(Path(self._scratch.name), _read_only(client))
+                self.pipeline = self._open_pipeline(self._scratch, _read_only(client))
         except _UNUSABLE as error:
             raise ConfigurationError(_unusable_line(self.destination, error)) from error
         except Exception as error:
@@ -112,7 +115,7 @@ class Warehouse:
             return
         with self._locked() if self._folder.exists() else nullcontext():
             try:
-                writable = self._open_pipeline(Path(self._scratch.name))
+                writable = self._open_pipeline(self._scratch)
                 with writable.destination_client() as client:
                     client.is_storage_initialized()
             except Exception as error:

@@ -15,7 +15,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dlt
@@ -44,7 +44,7 @@ from .extraction import (
 from .reader import WindowReader, raise_incomplete
 from .selection import Selection
 from .settings import SOURCE_NAME
-from .windows import Window, increment_ranges, plan_windows
+from .windows import Window, floor_to_step, increment_ranges, plan_windows
 
 __all__ = [
     "AccessError",
@@ -62,12 +62,13 @@ __all__ = [
     "Window",
     "WindowReader",
     "WindowsIncomplete",
+    "explicit_interval",
+    "history_starts",
     "load_source",
     "mindo_source",
     "plan_run",
     "resolve_companies",
     "resolve_options",
-    "scheduler_interval",
 ]
 
 
@@ -159,14 +160,16 @@ def plan_run(options: Options, companies: Iterable[Company], coverage: Coverage)
         companies: Whose messages are read.
         coverage: What earlier runs read.
     """
-    interval = options.interval or scheduler_interval()
+    interval = explicit_interval(options)
     windows: list[Window] = []
+    companies = list(companies)
+    starts = history_starts(options, companies, coverage)
     for company in companies:
         if interval:
             ranges = [interval]
         else:
             ranges = increment_ranges(
-                options.start,
+                starts[company.company_id],
                 options.now,
                 coverage.covered(company.company_id, options.selection),
                 coverage.watermark(company.company_id, options.selection),
@@ -175,6 +178,20 @@ def plan_run(options: Options, companies: Iterable[Company], coverage: Coverage)
             )
         windows += plan_windows(company.company_id, ranges, options.window)
     return sorted(windows)
+
+
+def history_starts(options: Options, companies: Iterable[Company], coverage: Coverage) -> dict[int, datetime]:
+    """Where each company's history begins for an increment.
+
+    Without a configured start that is 30 days ago on the first run. Later the default has moved on, but the next increment
+    still has to begin behind the watermark, or a pause of more than 30 days would leave a gap.
+    """
+    starts = {}
+    for company in companies:
+        watermark = coverage.watermark(company.company_id, options.selection)
+        behind = options.start if watermark is None else floor_to_step(watermark - options.lookback, options.window)
+        starts[company.company_id] = options.start if options.start_is_given else min(options.start, behind)
+    return starts
 
 
 def _messages_resource(items: Callable[[Coverage], Iterator[Any]]) -> DltResource:
@@ -198,9 +215,9 @@ def _companies_resource(companies: list[Company]) -> DltResource:
 def _read_plan(options: Options, companies: list[Company], coverage: Coverage) -> Iterator[Any]:
     """Reads a whole plan as one load, all or nothing."""
     load = Load()
-    is_incremental = not (options.interval or scheduler_interval())
+    is_incremental = explicit_interval(options) is None
     record = (
-        record_increment({company.company_id: options.start for company in companies}, options.selection)
+        record_increment(history_starts(options, companies, coverage), options.selection)
         if is_incremental
         else record_nothing
     )
@@ -210,7 +227,15 @@ def _read_plan(options: Options, companies: list[Company], coverage: Coverage) -
         raise_incomplete(load.incomplete, load.postponed)
 
 
-def scheduler_interval() -> tuple[datetime, datetime] | None:
-    """The range that a scheduler sets with DLT_INTERVAL_START and DLT_INTERVAL_END (or Airflow's data interval)."""
+def explicit_interval(options: Options) -> tuple[datetime, datetime] | None:
+    """The range that a run was told to read, which moves no watermark; `None` for an increment.
+
+    Told by options, or by a scheduler through DLT_INTERVAL_START and DLT_INTERVAL_END (or Airflow's data interval); of
+    these only what lies in the past, because a window that has not ended can't be complete.
+    """
+    if options.interval:
+        return options.interval
     interval = dlt.current.interval()
-    return None if interval is None else (interval.start, interval.end)
+    return (
+        None if interval is None else (interval.start.astimezone(UTC), min(interval.end.astimezone(UTC), options.now))
+    )

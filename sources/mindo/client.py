@@ -67,18 +67,21 @@ class MindoClient:
         """Ends every wait now; requests not yet sent fail."""
         self._stop.set()
 
-    def business_info(self, api_key: str) -> dict[str, Any]:
+    def business_info(self, api_key: str, company_id: int | None = None) -> dict[str, Any]:
         """Reads `business-info`, the company of a company-scoped key.
+
+        Args:
+            api_key: The key.
+            company_id: The company that it is configured for, to name in an error.
 
         Raises:
             AccessError: If the key is refused.
             ApiError: If the API can't be reached or answers with something else.
         """
+        whose = "for its own company" if company_id is None else f"of company {company_id}"
 
         def read() -> dict[str, Any]:
-            with self._get(
-                BUSINESS_INFO_PATH, {}, api_key, f"for the company of the key ({BUSINESS_INFO_PATH})"
-            ) as response:
+            with self._get(BUSINESS_INFO_PATH, {}, api_key, f"{whose} ({BUSINESS_INFO_PATH})") as response:
                 try:
                     info = response.json()
                 except (ValueError, requests.RequestException, urllib3.exceptions.HTTPError):

@@ -87,12 +87,13 @@ _CONVERSATION_ID = Column("conversation_id", "text", "Anonymised id of the chat 
 _CHANNEL = Column("channel", "text", "Platform, such as META_WHATSAPP.")
 _DIRECTION = Column("direction", "text", "inbound (from the contact) or outbound.")
 _AUTHOR_ID = Column("author__id", "text", "Anonymised id of the author: ctc_… contact, agt_… agent, op_… operator.")
-LOAD_ID: Final = Column("_dlt_load_id", "text", "The load that last changed the row.", nullable=False)
+_CHANGED_BY: Final = Column("_dlt_load_id", "text", "The load that last changed the row.", nullable=False)
+_WRITTEN_BY: Final = Column("_dlt_load_id", "text", "The load that wrote the row.", nullable=False)
 _LOADING: Final = (
     Column("_window_end", "timestamp", "Always empty: used while loading only."),
     Column("_row_hash", "text", "Changes exactly when the row's content changes.", nullable=False),
     Column("_dlt_id", "text", "Id of the row, always the same for the same key.", nullable=False),
-    LOAD_ID,
+    _CHANGED_BY,
 )
 
 DECLARED: Final[dict[str, tuple[Column, ...]]] = {
@@ -152,13 +153,13 @@ DECLARED: Final[dict[str, tuple[Column, ...]]] = {
         Column("started_at", "timestamp", "When reading began, UTC."),
         Column("finished_at", "timestamp", "When the last page was proven, UTC."),
         Column("ids_digest", "text", "MD5 of the sorted message ids, comma-separated."),
-        LOAD_ID,
+        _WRITTEN_BY,
     ),
     COMPANIES: (
         _COMPANY_ID,
         Column("name", "text", "Name, from business-info or from configuration."),
         Column("timezone", "text", "IANA time zone: what a day means to this company."),
-        LOAD_ID,
+        _WRITTEN_BY,
     ),
 }
 """Declared columns of every table, in order."""

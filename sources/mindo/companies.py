@@ -48,7 +48,7 @@ def resolve_companies(options: Options, client: MindoClient) -> list[Company]:
 
 
 def _scoped(options: Options, client: MindoClient, company_id: int | None, api_key: str) -> Company:
-    info = client.business_info(api_key)
+    info = client.business_info(api_key, company_id)
     own = int(info["id"])
     if company_id is not None and company_id != own:
         raise ConfigurationError(f"company_ids: the key given for company {company_id} belongs to company {own}.")

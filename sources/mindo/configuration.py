@@ -74,6 +74,7 @@ class Options:
         company_ids: Companies named by configuration, in its order.
         companies: Names and time zones from configuration, by company.
         start: Where a company's history begins.
+        start_is_given: Whether that was configured; the default moves on from day to day.
         interval: An explicit `[from, to)`, which moves no watermark; `None` for an incremental run.
         now: End of an incremental run's range, whole seconds.
     """
@@ -84,6 +85,7 @@ class Options:
     company_ids: tuple[int, ...]
     companies: dict[int, dict[str, Any]]
     start: datetime
+    start_is_given: bool
     interval: tuple[datetime, datetime] | None
     now: datetime
     lookback: timedelta
@@ -145,6 +147,7 @@ def check_options(raw: MindoConfiguration, now: datetime) -> Options:
         company_ids=tuple(named or api_keys or companies),
         companies=companies,
         start=_start(raw.start_date, now),
+        start_is_given=raw.start_date not in (None, NOT_GIVEN),
         interval=_interval(raw.from_date, raw.to_date, now),
         now=now,
         lookback=timedelta(days=_number("lookback_days", raw.lookback_days, 0, 36_500)),

@@ -70,7 +70,7 @@ def messages(draw: st.DrawFn) -> Message:
     return message
 
 
-nights = st.lists(st.lists(messages(), min_size=2, max_size=6), min_size=2, max_size=3)
+nights = st.lists(st.lists(messages(), min_size=3, max_size=8), min_size=2, max_size=2)
 
 
 def _once_each(found: list[Message]) -> list[Message]:
@@ -79,7 +79,7 @@ def _once_each(found: list[Message]) -> list[Message]:
 
 @pytest.mark.slow
 # shrinking would take minutes, and the messages are small as they are
-@settings(max_examples=4, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=3, phases=(Phase.explicit, Phase.generate))
 @given(nights, st.sampled_from([3, 50]))
 def test_any_messages_over_any_nights(found: list[list[Message]], limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder, PlainApi([]) as api:
@@ -90,9 +90,6 @@ def test_any_messages_over_any_nights(found: list[list[Message]], limit: int) ->
             api.rows = _once_each(night)
             laboratory.complete_run()
             assert_tables_hold(read_tables(laboratory.database), api.rows, [42], START, NOW)
-        before = snapshot(laboratory.database)
-        laboratory.complete_run()
-        assert snapshot(laboratory.database) == before
 
 
 def batches_of(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
@@ -121,13 +118,10 @@ def mixed_messages() -> list[Message]:
     return found
 
 
-@pytest.mark.parametrize(("rows", "limit", "window_hours"), [(2, 4, 744), (7, 4, 24)])
-def test_batches_of_one_load_may_differ_in_columns_and_types(
-    monkeypatch: pytest.MonkeyPatch, rows: int, limit: int, window_hours: int
-) -> None:
-    batches_of(monkeypatch, rows)
+def test_batches_of_one_load_may_differ_in_columns_and_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches_of(monkeypatch, 3)
     found = mixed_messages()
-    with laboratory_at(PlainApi(found), limit=limit, window_hours=window_hours) as laboratory:
+    with laboratory_at(PlainApi(found), limit=4, window_hours=48) as laboratory:
         laboratory.complete_run()
         assert_tables_hold(read_tables(laboratory.database), found, [42], START, NOW)
         counts = "SELECT sum(messages), sum(tool_calls), sum(extractions) FROM export_windows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import dlt
 import pytest
 
 from mindo import mindo_source
+from mindo_emulator import Emulator, World
 from tests.mindo.conftest import MakeLaboratory
 from tests.support import DAY, NOW, START, Laboratory, assert_mirrors, query, small_world, snapshot, union
 
@@ -19,12 +21,34 @@ LOOKBACK_START = datetime(2026, 4, 27, tzinfo=UTC)
 """Midnight of the third day before `NOW`."""
 
 
+def longer_world() -> World:
+    """Two companies, with history before `START`."""
+    return small_world(150, start=START - 10 * DAY, companies=[42, 57])
+
+
 @pytest.fixture
 def small(open_laboratory: MakeLaboratory) -> Laboratory:
-    """One company of a world that also has history before `START`."""
-    laboratory = open_laboratory(small_world(150, start=START - 10 * DAY, companies=[42, 57]))
+    """One company of the longer world, and an empty warehouse."""
+    laboratory = open_laboratory(longer_world())
     laboratory.given["company_ids"] = [42]
     return laboratory
+
+
+@pytest.fixture(scope="session")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse after the first night, made once: all state lives in the file."""
+    with chdir(tmp_path_factory.mktemp("first_night")), Emulator(longer_world()) as emulator:
+        laboratory = Laboratory(emulator)
+        laboratory.given["company_ids"] = [42]
+        laboratory.complete_run()
+        return laboratory.database
+
+
+@pytest.fixture
+def second(small: Laboratory, first_night: Path) -> Laboratory:
+    """`small` after its first night."""
+    shutil.copy(first_night, small.database)
+    return small
 
 
 def pages_read(laboratory: Laboratory, company: int = 42) -> list[tuple[datetime, datetime]]:
@@ -72,25 +96,20 @@ def test_an_explicit_range_moves_nothing(small: Laboratory) -> None:
     small.now += DAY
     small.complete_run(from_date=NOW, to_date=NOW + DAY)
     assert small.watermark(42) == NOW
-    pages_read(small)
-    small.complete_run()
-    assert pages_read(small) == [(LOOKBACK_START, NOW + DAY)]
     small.mirrors(42)
 
 
-def test_the_range_of_a_scheduler_is_read_and_moves_nothing(small: Laboratory, monkeypatch: Any) -> None:
-    small.complete_run()
-    pages_read(small)
+def test_the_range_of_a_scheduler_is_read_and_moves_nothing(second: Laboratory, monkeypatch: Any) -> None:
     monkeypatch.setenv("DLT_INTERVAL_START", "2026-04-12T00:00:00Z")
     monkeypatch.setenv("DLT_INTERVAL_END", "2026-04-13T00:00:00Z")
-    small.complete_run()
+    second.complete_run()
     interval = (datetime(2026, 4, 12, tzinfo=UTC), datetime(2026, 4, 13, tzinfo=UTC))
-    assert pages_read(small) == [interval]
-    small.mirrors(42, start=interval[0], end=interval[1])
-    assert small.watermark(42) == NOW
-    warehouse = small.warehouse()
+    assert pages_read(second) == [interval]
+    second.mirrors(42, start=interval[0], end=interval[1])
+    assert second.watermark(42) == NOW
+    warehouse = second.warehouse()
     warehouse.reading()
-    assert warehouse.coverage.covered(42, small.options().selection) == [(START, NOW)]
+    assert warehouse.coverage.covered(42, second.options().selection) == [(START, NOW)]
 
 
 def test_the_source_itself_honours_a_scheduler(small: Laboratory, monkeypatch: Any) -> None:
@@ -104,29 +123,25 @@ def test_the_source_itself_honours_a_scheduler(small: Laboratory, monkeypatch: A
     assert "companies" not in pipeline.state["sources"].get("mindo", {}).get("resources", {}).get("messages", {})
 
 
-def test_a_start_date_that_moves_back_fills_just_the_difference(small: Laboratory) -> None:
-    small.complete_run()
-    pages_read(small)
-    small.given["start_date"] = START - 4 * DAY
-    small.complete_run()
-    assert pages_read(small) == [(START - 4 * DAY, START), (LOOKBACK_START, NOW)]
-    small.mirrors(42, start=START - 4 * DAY)
-    small.given["start_date"] = START + 2 * DAY
-    small.complete_run()
-    assert pages_read(small) == [(LOOKBACK_START, NOW)]
-    small.mirrors(42, start=START - 4 * DAY)
+def test_a_start_date_that_moves_back_fills_just_the_difference(second: Laboratory) -> None:
+    second.given["start_date"] = START - 4 * DAY
+    second.complete_run()
+    assert pages_read(second) == [(START - 4 * DAY, START), (LOOKBACK_START, NOW)]
+    second.mirrors(42, start=START - 4 * DAY)
+    second.given["start_date"] = START + 2 * DAY
+    second.complete_run()
+    assert pages_read(second) == [(LOOKBACK_START, NOW)]
+    second.mirrors(42, start=START - 4 * DAY)
 
 
-def test_a_company_added_later_gets_its_own_history(small: Laboratory) -> None:
-    small.complete_run()
-    pages_read(small)
-    small.now += HOUR
-    small.given["company_ids"] = [42, 57]
-    small.complete_run()
-    assert union(small.asked(57)) == [(START, NOW + HOUR)]
-    assert union(small.asked(42)) == [(LOOKBACK_START, NOW + HOUR)]
-    small.mirrors(42, 57)
-    assert small.watermark(57) == small.watermark(42) == NOW + HOUR
+def test_a_company_added_later_gets_its_own_history(second: Laboratory) -> None:
+    second.now += HOUR
+    second.given["company_ids"] = [42, 57]
+    second.complete_run()
+    assert union(second.asked(57)) == [(START, NOW + HOUR)]
+    assert union(second.asked(42)) == [(LOOKBACK_START, NOW + HOUR)]
+    second.mirrors(42, 57)
+    assert second.watermark(57) == second.watermark(42) == NOW + HOUR
 
 
 def test_a_company_that_fails_keeps_its_mark_and_holds_nobody_back(small: Laboratory) -> None:
@@ -175,37 +190,36 @@ def test_an_incomplete_window_is_a_hole_that_the_next_run_fills(small: Laborator
     small.mirrors(42)
 
 
-def test_a_window_that_fails_when_it_is_read_again_is_read_in_the_next_night(small: Laboratory) -> None:
-    small.complete_run()
-    before = snapshot(small.database)
+def test_a_window_that_fails_when_it_is_read_again_is_read_in_the_next_night(second: Laboratory) -> None:
+    before = snapshot(second.database)
     edge = LOOKBACK_START + HOUR
-    late = small.world.add_message(42, edge)
-    small.emulator.faults.add("html_page", covering=edge, times=None)
-    small.given["max_attempts"] = 1
-    small.now += DAY
-    outcome = small.run()
+    late = second.world.add_message(42, edge)
+    second.emulator.faults.add("html_page", covering=edge, times=None)
+    second.given["max_attempts"] = 1
+    second.now += DAY
+    outcome = second.run()
     assert [read.window.start for read in outcome.incomplete] == [LOOKBACK_START]
-    after = snapshot(small.database)
+    after = snapshot(second.database)
     kept = {key for key, row in before["messages"].items() if row["occurred_at"] < 1_777_334_400_000_000}
     assert kept <= after["messages"].keys(), "an incomplete window lost rows"
-    small.emulator.faults.clear()
-    small.now += 5 * DAY
-    small.complete_run()
-    assert query(small.database, "SELECT count(*) FROM messages WHERE message_id = ?", late) == [(1,)]
-    small.mirrors(42)
+    second.emulator.faults.clear()
+    second.now += 5 * DAY
+    second.complete_run()
+    assert query(second.database, "SELECT count(*) FROM messages WHERE message_id = ?", late) == [(1,)]
+    second.mirrors(42)
 
 
-def test_state_lives_in_the_destination(small: Laboratory, isolated: Path) -> None:
-    small.complete_run()
-    pages_read(small)
+def test_state_lives_in_the_destination(second: Laboratory, isolated: Path) -> None:
+    second.complete_run()
+    second.emulator.requests.clear()
     shutil.rmtree(isolated / ".dlt")
-    small.now += HOUR
-    small.complete_run()
-    assert pages_read(small) == [(LOOKBACK_START, small.now)]
-    small.database.unlink()
-    small.complete_run()
-    assert pages_read(small) == [(START, small.now)]
-    small.mirrors(42)
+    second.now += HOUR
+    second.complete_run()
+    assert pages_read(second) == [(LOOKBACK_START, second.now)]
+    second.database.unlink()
+    second.complete_run()
+    assert pages_read(second) == [(START, second.now)]
+    second.mirrors(42)
 
 
 class StopsAfter:

@@ -337,7 +337,6 @@ def test_a_message_that_moves_between_two_windows_while_they_are_read() -> None:
         laboratory.complete_run()
         assert query(laboratory.database, "SELECT count(*), count(DISTINCT message_id) FROM messages") == [(1, 1)]
         laboratory.complete_run(lookback_days=30)
-        laboratory.complete_run(lookback_days=30)
         moment = query(laboratory.database, "SELECT epoch_us(occurred_at) FROM messages")
         assert moment == [(1_777_204_800_000_000,)]
 

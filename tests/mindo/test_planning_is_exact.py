@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def test_windows_tile_a_range(start: datetime, length: timedelta, step: timedelt
     windows = plan_windows(42, [(start, start + length)], step)
     assert windows[0].start == start
     assert windows[-1].end == start + length
-    for one, other in zip(windows, windows[1:], strict=False):
+    for one, other in pairwise(windows):
         assert one.end == other.start
         assert floor_to_step(one.end, step) == one.end, "a seam is off the grid"
     for window in windows:
@@ -76,7 +77,7 @@ def test_the_grid_does_not_depend_on_when_the_run_begins(moment: datetime, step:
 def test_windows_of_several_ranges_hold_each_moment_once(pairs: Hours, step: timedelta) -> None:
     windows = plan_windows(42, as_ranges(pairs), max(step, HOUR))
     assert windows == sorted(windows)
-    for one, other in zip(windows, windows[1:], strict=False):
+    for one, other in pairwise(windows):
         assert one.end <= other.start
     assert merge_ranges((w.start, w.end) for w in windows) == merge_ranges(as_ranges(pairs))
 
@@ -91,7 +92,7 @@ def test_a_window_is_never_longer_than_the_api_reads(step: timedelta) -> None:
 def test_merged_ranges_are_the_union(pairs: Hours) -> None:
     merged = merge_ranges(as_ranges(pairs))
     assert as_slots(merged) == as_slots(as_ranges(pairs))
-    assert all(one[1] < other[0] for one, other in zip(merged, merged[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(merged))
     assert merge_ranges(merged) == merged
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -97,30 +98,28 @@ def test_every_kind_of_change_in_one_night(laboratory: Laboratory) -> None:
     assert (42, grown, 0) not in changed_calls, "an unchanged item was written again"
 
 
-def test_a_change_of_nothing_but_a_list_moves_the_load_id_of_its_message(laboratory: Laboratory) -> None:
-    world = laboratory.world
+def test_a_change_of_nothing_but_a_list_moves_the_load_id_of_its_message(loaded: Laboratory) -> None:
+    world = loaded.world
     changed = dict(zip(LISTS, ids(world, 42, NOW - 3 * DAY, NOW), strict=False))
-    laboratory.complete_run()
-    before = snapshot(laboratory.database)
+    before = snapshot(loaded.database)
     for name, message_id in changed.items():
         world.set_member(message_id, name, [{"label": "L", "name": "n", "field": "f", "value": "v"}])
-    laboratory.complete_run()
-    laboratory.mirrors()
-    after = snapshot(laboratory.database)
+    loaded.complete_run()
+    loaded.mirrors()
+    after = snapshot(loaded.database)
     assert changed_keys(before["messages"], after["messages"]) == {(42, message_id) for message_id in changed.values()}
 
 
-def test_a_deleted_window_goes_and_every_other_window_and_company_stays(laboratory: Laboratory) -> None:
-    laboratory.complete_run()
-    before = snapshot(laboratory.database)
-    world, day = laboratory.world, datetime(2026, 4, 28, tzinfo=UTC)
+def test_a_deleted_window_goes_and_every_other_window_and_company_stays(loaded: Laboratory) -> None:
+    before = snapshot(loaded.database)
+    world, day = loaded.world, datetime(2026, 4, 28, tzinfo=UTC)
     gone = ids(world, 42, day, day + DAY)
     assert gone, "there is nothing to delete"
     for message_id in gone:
         world.delete(message_id)
-    laboratory.complete_run()
-    laboratory.mirrors()
-    after = snapshot(laboratory.database)
+    loaded.complete_run()
+    loaded.mirrors()
+    after = snapshot(loaded.database)
     assert before["messages"].keys() - after["messages"].keys() == {(42, message_id) for message_id in gone}
     for table in TABLES:
         assert changed_keys(before[table], after[table]) == set()
@@ -190,33 +189,28 @@ def test_the_same_id_in_two_companies_is_two_messages(open_laboratory: MakeLabor
     laboratory.mirrors(42, 57)
 
 
-def test_ids_of_rows_do_not_depend_on_the_warehouse(open_laboratory: MakeLaboratory) -> None:
-    laboratory = open_laboratory(small_world(80))
-    laboratory.complete_run()
-    first = snapshot(laboratory.database)
-    another = Laboratory(laboratory.server, "another.duckdb")
-    another.complete_run()
-    second = snapshot(another.database)
+def test_ids_of_rows_do_not_depend_on_the_warehouse(laboratory: Laboratory, first_load: Path) -> None:
+    laboratory.complete_run(limit=50)
+    first, second = snapshot(first_load), snapshot(laboratory.database)
     for table in TABLES:
         assert {key: (row["_dlt_id"], row["_row_hash"]) for key, row in first[table].items()} == {
             key: (row["_dlt_id"], row["_row_hash"]) for key, row in second[table].items()
         }
 
 
-def test_any_sequence_of_changes_and_runs(laboratory: Laboratory) -> None:
+def test_any_sequence_of_changes_and_runs(loaded: Laboratory) -> None:
     rng = random.Random(1)
-    world = laboratory.world
-    laboratory.complete_run()
-    for night in range(4):
-        before = snapshot(laboratory.database)
-        touched = {_change_something(world, rng, laboratory.now - 3 * DAY, laboratory.now, night) for _ in range(25)}
-        laboratory.now += timedelta(hours=rng.choice([1, 7, 20]))
-        laboratory.complete_run(lookback_days=4)
+    world = loaded.world
+    for night in range(3):
+        before = snapshot(loaded.database)
+        touched = {_change_something(world, rng, loaded.now - 3 * DAY, loaded.now, night) for _ in range(25)}
+        loaded.now += timedelta(hours=rng.choice([1, 7, 20]))
+        loaded.complete_run(lookback_days=4)
         # what is older than the lookback was not changed, so the tables have to be right as a whole
-        laboratory.mirrors()
-        written = changed_keys(before["messages"], snapshot(laboratory.database)["messages"])
+        loaded.mirrors()
+        written = changed_keys(before["messages"], snapshot(loaded.database)["messages"])
         assert {message_id for _, message_id in written} <= touched
-    assert query(laboratory.database, "SELECT count(*) FROM _dlt_version") == [(1,)]
+    assert query(loaded.database, "SELECT count(*) FROM _dlt_version") == [(1,)]
 
 
 def _change_something(world: World, rng: random.Random, start: datetime, end: datetime, night: int) -> str:

@@ -181,10 +181,9 @@ def test_page_sizes_windows_and_workers_change_nothing(open_laboratory: MakeLabo
     laboratory.mirrors(42)
     before = snapshot(laboratory.database)
     ways: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        ({"limit": 2, "workers": 1}, {}),
-        ({"limit": 7, "window_hours": 1}, {}),
+        ({"limit": 7, "window_hours": 1, "workers": 1}, {}),
         ({"limit": 10_000, "window_hours": 744, "workers": 1}, {"page_cap": 9}),
-        ({"limit": 3, "window_hours": 744, "workers": 4}, {"order": "shuffled", "gzip": True, "chunk_lines": 1}),
+        ({"limit": 2, "window_hours": 744, "workers": 4}, {"order": "shuffled", "gzip": True, "chunk_lines": 1}),
         ({"window_hours": 5.5, "limit": 11}, {"newline": b"\r\n", "trailing_newline": False, "blank_lines_every": 2}),
     ]
     for given, changes in ways:

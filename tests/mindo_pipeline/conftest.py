@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +30,12 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator[World]]:
     """An emulator that the command is configured for; its world is the same in every test."""
-    with Emulator(make_world()) as emulator:
-        for name, value in settings(emulator).items():
-            monkeypatch.setenv(name, value)
-        yield emulator
+    emulator = Emulator(make_world()).start()
+    for name, value in settings(emulator).items():
+        monkeypatch.setenv(name, value)
+    yield emulator
+    # its end takes a while, which nobody has to wait for
+    threading.Thread(target=emulator.stop, daemon=True).start()
 
 
 @pytest.fixture(scope="session")

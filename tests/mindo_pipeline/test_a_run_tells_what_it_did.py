@@ -50,7 +50,9 @@ def test_the_summary_names_companies_rows_and_new_columns(api: Emulator[World]) 
     result = mindo("run")
     assert result.code == 0
     for company in COMPANIES:
-        assert re.search(rf"^{company} .* {api.world.count(company):,} .*UTC$", result.out, re.MULTILINE)
+        assert re.search(
+            rf"^{company} .* {api.world.count(company):,} +\d{{4}}-\d\d-\d\d \d\d:\d\d *$", result.out, re.MULTILINE
+        )
     for table in TABLES:
         assert re.search(rf"^{table} +{count(table):,}$", result.out, re.MULTILINE)
     assert "new columns:\n  messages: agent__id (bigint)" in result.out

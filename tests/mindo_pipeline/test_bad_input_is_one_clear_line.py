@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -97,9 +98,7 @@ def test_other_commands_answer_wrong_options_alike(api: Emulator[World], command
 
 
 def test_a_backfill_needs_a_range(api: Emulator[World]) -> None:
-    result = mindo("backfill")
-    assert result.code == 2
-    assert "a backfill needs --from" in result.err
+    assert_one_line([], 2, "a backfill needs --from", "backfill")
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
@@ -206,19 +205,28 @@ def test_a_file_named_like_the_dataset_ends_the_run_with_5(
     assert not Path("mindo.duckdb").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no device that is always full")
-def test_a_full_disk_for_the_spool_ends_the_run_with_2(api: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:
-    def page_on_a_full_device(_: object, name: str) -> Path:
-        # the kernel itself answers every write with "no space left"; only the link is ever deleted
-        link = Path(f"{name}.ndjson").absolute()
-        link.symlink_to("/dev/full")
-        return link
+def test_a_full_disk_for_the_spool_ends_the_run_with_2(api: Emulator[World]) -> None:
+    # a mount of its own namespace: seen by this process only, and gone with it
+    script = f"mkdir spool && mount -t tmpfs -o size=64k none spool && exec '{COMMAND}' run --quiet --window-hours 744"
+    private = ["unshare", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*private, "mount -t tmpfs none /mnt"], check=False).returncode:
+        pytest.skip("file systems can't be mounted here")
+    environment = {**os.environ, "SOURCES__MINDO__SPOOL_DIR": str(Path("spool").absolute())}
+    done = subprocess.run([*private, script], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "(No space left on device)" in done.stderr
+    assert "spool_dir" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert count() == count("export_windows") == 0
 
-    monkeypatch.setattr("mindo.spool.Spool.page_path", page_on_a_full_device)
-    result = mindo("run", "--quiet")
-    assert result.code == 2
-    assert "No space left on device" in result.error
-    assert "spool_dir" in result.error
+
+def test_a_limit_on_the_size_of_files_ends_the_run_with_2(api: Emulator[World]) -> None:
+    # what a quota does: pages of more than 64 kB can't be written
+    script = f"ulimit -f 64; exec '{COMMAND}' run --quiet --window-hours 744"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "spool: can't write to" in done.stderr
+    assert "(File too large)" in done.stderr
     assert count() == count("export_windows") == 0
 
 

@@ -172,7 +172,7 @@ def test_plan_of_an_explicit_range(api: Emulator[World]) -> None:
     result = mindo("plan", "--companies", "42", "--from", "2026-01-01", "--to", "2026-01-11", "--window-hours", "48")
     assert result.code == 0
     assert "explicit range" in result.out
-    assert "≥ 6" in result.out or "≥ 5" in result.out
+    assert "≥ 6 requests" in result.out or "≥ 5 requests" in result.out
     assert "nothing was read or written" in result.out
 
 
