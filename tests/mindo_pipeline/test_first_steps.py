@@ -22,9 +22,21 @@ from mindo_pipeline.cli import app, call
 from mindo_pipeline.insights import INSIGHTS
 from mindo_pipeline.session import Session
 from mindo_pipeline.setting_up import template_text
-from tests.mindo_pipeline.harness import COMMAND, DAY, TABLES, Result, count, finish, left_behind, mindo, spawn
+from tests.mindo_pipeline.harness import (
+    COMMAND,
+    DAY,
+    TABLES,
+    Result,
+    count,
+    finish,
+    left_behind,
+    midnight,
+    mindo,
+    spawn,
+)
 
 ROOT = Path(__file__).parents[2]
+LAST_DAY = (midnight() - DAY).isoformat()
 COMMANDS = ("demo", "emulator", "init", "check", "plan", "run", "backfill", "status")
 
 
@@ -94,13 +106,13 @@ def test_demo_leaves_a_real_warehouse_alone(loaded: Emulator[World], small_demo:
     assert count(file="demo.duckdb") == 500
 
 
-@pytest.mark.parametrize("command", [["run"], ["backfill", "--from", "2026-01-01"]])
+@pytest.mark.parametrize("command", [["run"], ["backfill", "--from", LAST_DAY]])
 def test_real_messages_never_join_the_demos(api: Emulator[World], after_demo: None, command: list[str]) -> None:
     assert "which the first run drops" in mindo("check").out
     assert count() == 500
     result = mindo(*command)
     assert result.code == 0
-    assert "made-up messages of `mindo demo` were dropped" in result.error
+    assert "made-up messages of `mindo demo` were dropped" in result.err
     with duckdb.connect("warehouse.duckdb", read_only=True) as connection:
         runs = connection.execute("SELECT DISTINCT run_id FROM mindo.export_windows").fetchall()
     assert [run_id for (run_id,) in runs if run_id.startswith("demo-")] == []
