@@ -34,7 +34,6 @@ class Measure:
     seconds: float
     cpu_seconds: float
     peak_megabytes: float
-    loading_seconds: float
 
     @property
     def messages_per_second(self) -> float:
@@ -115,9 +114,7 @@ def backfill(url: str, messages: int) -> Measure:
         raise SystemExit(f"the backfill is not complete: {report['message']}")
     # kilobytes on Linux, bytes on macOS
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    return Measure(
-        messages, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, report["duration_seconds"]
-    )
+    return Measure(messages, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,30 @@ DEFAULTS: Final[dict[str, Any]] = {
     "pipelines_dir": ".dlt/.var/pipelines",
     "runtime": {"dlthub_telemetry": False, "log_level": "ERROR"},
     # messages are personal data: leave none behind in the staging dataset or in load packages
-    "load": {"truncate_staging_dataset": True, "delete_completed_jobs": True, "raise_on_failed_jobs": True},
+    "load": {
+        "truncate_staging_dataset": True,
+        "delete_completed_jobs": True,
+        "raise_on_failed_jobs": True,
+        "workers": 4,
+    },
 }
 
 
 DUCKDB_DEFAULTS: Final[dict[str, Any]] = {
-    # DuckDB would take 80 % of the machine for its cache; beyond the limit it spills to disk beside the database
-    "destination": {"duckdb": {"credentials": {"global_config": {"memory_limit": "400MB"}}}},
+    "destination": {
+        "duckdb": {
+            "credentials": {
+                "global_config": {
+                    # DuckDB would take 80 % of the machine; beyond the limit it spills to disk beside the database
+                    "memory_limit": "512MB",
+                    # the order of rows in a table means nothing, and keeping it takes memory
+                    "preserve_insertion_order": False,
+                    # dlt loads the tables side by side; more threads for each cost CPU and memory and gained nothing
+                    "threads": 1,
+                }
+            }
+        }
+    },
 }
 """In a document of its own, because `credentials` is a text in the other one."""
 

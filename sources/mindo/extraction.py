@@ -106,6 +106,8 @@ class Extraction:
         for company_id, agents in self._agents.items():
             coverage.record_agents(company_id, agents)
         record(coverage, self._load)
+        # what shaping took and no longer needs goes back to the system before the load takes its own
+        pa.default_memory_pool().release_unused()
 
     def _groups(self) -> Iterator[list[WindowRead]]:
         """Complete windows in the order of the plan, small ones together; ends when the load is full."""
