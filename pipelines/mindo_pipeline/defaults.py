@@ -16,7 +16,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     # the file's stem must differ from the dataset's name, or DuckDB calls the name ambiguous
     "destination": {"duckdb": {"credentials": "warehouse.duckdb"}},
     "pipelines_dir": ".dlt/.var/pipelines",
-    "runtime": {"dlthub_telemetry": False, "log_level": "ERROR"},
+    # dlt logs the errors of databases, which can quote rows
+    "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL"},
     # messages are personal data: leave none behind in the staging dataset or in load packages
     "load": {
         "truncate_staging_dataset": True,

@@ -15,7 +15,7 @@ from typing import cast
 from dlt.common.schema.typing import TColumnSchema
 
 from .columns import DECLARED, Column, DataType, Site
-from .engine import utc_timestamp
+from .sql import utc_timestamp
 
 _LARGEST_WHOLE_DOUBLE = 2**53
 

@@ -38,14 +38,3 @@ reads the file twice to find out."""
 def line_limit(longest_line: int) -> int:
     """The `maximum_object_size` with which DuckDB reads lines of that length."""
     return USUAL_LINE_BYTES if longest_line < USUAL_LINE_BYTES else MAX_LINE_BYTES
-
-
-def utc_timestamp(text: str) -> str:
-    """SQL of the UTC timestamp that a text holds; without a zone it is UTC, NULL if it is none.
-
-    DuckDB's cast to TIMESTAMP ignores an offset. Its cast to TIMESTAMPTZ honours it but costs ten times as much.
-    """
-    time = f"substr({text}, 11)"
-    has_offset = f"(contains({time}, '+') OR contains({time}, '-'))"
-    with_zone = f"timezone('UTC', TRY_CAST({text} AS TIMESTAMPTZ))"
-    return f"CASE WHEN {has_offset} THEN {with_zone} ELSE TRY_CAST({text} AS TIMESTAMP) END"

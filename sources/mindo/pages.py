@@ -20,8 +20,9 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from .engine import LINES, MAX_LINE_BYTES, line_limit, utc_timestamp
+from .engine import LINES, MAX_LINE_BYTES, line_limit
 from .exceptions import PageBroken
+from .sql import utc_timestamp
 from .windows import Window
 
 _TAIL_BYTES = 64 * 1024
@@ -205,8 +206,8 @@ def _where(path: Path, window: Window, is_wrong: Callable[[dict[str, Any], Windo
 def _rewrite_lines(path: Path) -> int:
     """Rewrites what DuckDB can't read though it is JSON; returns the length of the longest line.
 
-    A lone surrogate escape, which no UTF-8 database can hold, becomes U+FFFD; of a name given twice the later value stays,
-    as in every common parser.
+    A lone surrogate escape, which no UTF-8 database can hold, becomes U+FFFD; of a name given twice the later value stays
+    (in a page that needs no rewriting DuckDB decides which one does).
     """
     rewritten = path.with_suffix(".rewritten")
     longest = 0

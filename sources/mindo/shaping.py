@@ -16,11 +16,12 @@ from dlt.common.schema.typing import TColumnSchema
 
 from .columns import CHILD_TABLES, DECLARED, LISTS, MESSAGE, MESSAGES, OBJECTS, TOP_MEMBERS, VALUE, DataType, Site
 from .discovery import Member, SchemaChange, TableColumns, choose_type, kinds_sql, takes_any, value_sql, variant_name
-from .engine import LINES, line_limit, utc_timestamp
+from .engine import LINES, line_limit
 from .pages import Page
 from .reader import WindowRead
 from .replacing import arrow_schema
 from .selection import Selection
+from .sql import WHOLE, extract, identifier, literal, pointer, utc_timestamp
 
 BATCH_ROWS = 40_000
 _BATCH_BYTES = 40 * 1024 * 1024
@@ -168,13 +169,13 @@ class Shaper:
 
     def _create_batch(self, source: dict[str, Any], unknown: dict[str, list[str]], general: bool) -> list[Member]:
         """Reads pages by declared columns, or in `general` line by line as JSON, which takes whatever a line holds."""
-        top = {_identifier(f"top_{number}"): name for number, name in enumerate(unknown[MESSAGE.name])}
+        top = {identifier(f"top_{number}"): name for number, name in enumerate(unknown[MESSAGE.name])}
         typed = {name: self._is_typed(site, unknown, general) for name, site in OBJECTS.items()}
         if general:
             relation, columns = "read_ndjson_objects($paths, maximum_object_size = $line_limit, filename = true)", {}
-            texts = {name: f"(json ->> {_pointer(name)})" for name in TOP_MEMBERS}
-            parts = {name: _extract("json", name) for name in (*OBJECTS, *LISTS)}
-            parts |= {alias: _extract("json", name) for alias, name in top.items()}
+            texts = {name: f"(json ->> {pointer(name)})" for name in TOP_MEMBERS}
+            parts = {name: extract("json", name) for name in (*OBJECTS, *LISTS)}
+            parts |= {alias: extract("json", name) for alias, name in top.items()}
         else:
             relation = f"read_ndjson($paths, {LINES}, columns = $columns, filename = true)"
             columns = {
@@ -184,7 +185,7 @@ class Shaper:
             }
             texts = {name: f"lines.{name}" for name in TOP_MEMBERS}
             parts = {name: f"lines.{name}" for name in (*OBJECTS, *LISTS)}
-            parts |= {alias: f"lines.{_identifier(name)}" for alias, name in top.items()}
+            parts |= {alias: f"lines.{identifier(name)}" for alias, name in top.items()}
         key = f"substr(md5(company_id || ':' || {texts['message_id']}), 1, {_ID_DIGITS})"
         texts["occurred_at"] = utc_timestamp(texts["occurred_at"])
         selected = ", ".join(f"{sql} AS {name}" for name, sql in (texts | parts).items())
@@ -205,14 +206,14 @@ class Shaper:
         members = []
         for name, site in OBJECTS.items():
             for member, data_type in site.members.items():
-                value = f"{name}.{_identifier(member)}"
+                value = f"{name}.{identifier(member)}"
                 if not typed[name]:
-                    members.append(self._member(MESSAGES, site, member, name, _pointer(member)))
+                    members.append(self._member(MESSAGES, site, member, name, pointer(member)))
                 elif data_type == "text":
                     members.append(Member(site.column_name(member), None, value, data_type))
                 else:
                     members.append(self._member(MESSAGES, site, member, value))
-            members += [self._member(MESSAGES, site, member, name, _pointer(member)) for member in unknown[name]]
+            members += [self._member(MESSAGES, site, member, name, pointer(member)) for member in unknown[name]]
             if general:
                 bare = f"CASE WHEN json_type({name}) <> 'OBJECT' THEN {name} END"
                 members.append(Member(name, bare, f"({bare} ->> '$')", site.bare))
@@ -222,7 +223,7 @@ class Shaper:
         """A member that stands in `json`: is it, or is where the pointer shows."""
         data_type = site.members.get(name, site.others)
         value = json if pointer is None else f"json_extract({json}, {pointer})"
-        return Member(self.columns[table].name_of(site, name), value, f"({json} ->> {pointer or _WHOLE})", data_type)
+        return Member(self.columns[table].name_of(site, name), value, f"({json} ->> {pointer or WHOLE})", data_type)
 
     def _member_columns(self, table: str, relation: str, members: Sequence[Member]) -> dict[str, str]:
         """The columns that hold the members of a batch: name to SQL."""
@@ -294,9 +295,9 @@ class Shaper:
         rows = self._connection.execute("SELECT DISTINCT json_keys(item), json_type(item) FROM items").fetchall()
         found = {key for keys, _ in rows for key in keys or ()}
         names = [*site.members, *sorted(found - site.members.keys())]
-        members = {member: self._member(table, site, member, "item", _pointer(member)) for member in names}
+        members = {member: self._member(table, site, member, "item", pointer(member)) for member in names}
         if any(kind not in ("OBJECT", "NULL") for _, kind in rows):
-            bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {_extract('item', VALUE)} ELSE item END"
+            bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {extract('item', VALUE)} ELSE item END"
             data_type = site.members.get(VALUE, site.bare)
             members[VALUE] = Member(self.columns[table].name_of(site, VALUE), bare, f"({bare} ->> '$')", data_type)
         columns = self._member_columns(table, "items", list(members.values()))
@@ -320,7 +321,7 @@ class Shaper:
         """
         declared = {column.name for column in DECLARED[table]} | {"item"}
         fixed = [sql for name, sql in selected.items() if name in declared and name not in but]
-        others = [f"{_literal(name)} || to_json({sql})" for name, sql in selected.items() if name not in declared]
+        others = [f"{literal(name)} || to_json({sql})" for name, sql in selected.items() if name not in declared]
         # JSON frames its values, so no two different rows look alike
         return f"concat_ws(' ', to_json(row({', '.join(fixed)})){''.join(f', {sql}' for sql in others)})"
 
@@ -330,7 +331,7 @@ class Shaper:
 
     def _arrow(self, table: str, relation: str, selected: Mapping[str, str]) -> pa.Table:
         columns = [column for column in self.columns[table].all if column.name in selected]
-        sql = ", ".join(f"{selected[column.name]} AS {_identifier(column.name)}" for column in columns)
+        sql = ", ".join(f"{selected[column.name]} AS {identifier(column.name)}" for column in columns)
         result = self._connection.execute(f"SELECT {sql} FROM {relation}", {"load_id": self._load_id}).to_arrow_table()
         schema = arrow_schema(columns)
         # the cast to a UTC timestamp relabels: DuckDB would take the ICU extension's slow path for it
@@ -385,28 +386,8 @@ def _repeated(runs: Sequence[tuple[int, int]]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), length) for value, length in runs], pa.int64())
 
 
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-_WHOLE = "'$'"
-
-
-def _pointer(member: str) -> str:
-    """A JSON pointer: unlike a JSON path it has an escape for every character of a name."""
-    return _literal("/" + member.replace("~", "~0").replace("/", "~1"))
-
-
-def _extract(json: str, member: str) -> str:
-    return f"json_extract({json}, {_pointer(member)})"
-
-
 def _struct_type(site: Site) -> str:
-    fields = (f"{_identifier(name)} {'VARCHAR' if kind == 'text' else 'JSON'}" for name, kind in site.members.items())
+    fields = (f"{identifier(name)} {'VARCHAR' if kind == 'text' else 'JSON'}" for name, kind in site.members.items())
     return f"STRUCT({', '.join(fields)})"
 
 
