@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-MEMORY_LIMIT = "256MB"
+MEMORY_LIMIT = "512MB"
 THREADS = 1
 """Each query runs on its caller's thread. Pages are small: more threads for one query cost twice the CPU and gain nothing."""
 MAX_LINE_BYTES = 64 * 1024 * 1024

@@ -11,7 +11,7 @@ import mmap
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
+from .columns import MESSAGE, OBJECTS
 from .engine import LINES, MAX_LINE_BYTES, line_limit
 from .exceptions import PageBroken
 from .sql import utc_timestamp
@@ -40,6 +41,7 @@ class Page:
         next_cursor: The sentinel's cursor, or `None` on the last page.
         longest_line: An upper bound for the length of a line in bytes.
         newline_missing: Whether the body ended without a line end after its last, complete line.
+        members: The members that its messages have, by the object they stand in; the message itself is named "".
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Page:
     next_cursor: str | None
     longest_line: int
     newline_missing: bool
+    members: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -79,7 +82,23 @@ def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection
     if head and not head.startswith(b"{"):
         raise PageBroken("the answer is not NDJSON: is this the URL of a Mindo server?")
     ids, longest = _check_lines(path, window, connection) if head else (pa.array([], pa.string()), 0)
-    return Page(path, ids, size, next_cursor, longest, newline_missing)
+    members = _members(path, longest, connection) if head else {}
+    return Page(path, ids, size, next_cursor, longest, newline_missing, members)
+
+
+def _members(path: Path, longest_line: int, connection: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
+    rows = connection.execute(
+        "SELECT DISTINCT json_keys(json, $objects) FROM read_ndjson_objects($path, maximum_object_size = $line_limit)",
+        {
+            "path": str(path),
+            "line_limit": line_limit(longest_line),
+            "objects": ["$", *(f"$.{name}" for name in OBJECTS)],
+        },
+    ).fetchall()
+    return {
+        name: frozenset(member for (keys,) in rows for member in keys[place] or ())
+        for place, name in enumerate((MESSAGE.name, *OBJECTS))
+    }
 
 
 _FACTS = f"""

@@ -23,8 +23,8 @@ from .replacing import arrow_schema
 from .selection import Selection
 from .sql import WHOLE, extract, identifier, literal, pointer, utc_timestamp
 
-BATCH_ROWS = 40_000
-_BATCH_BYTES = 40 * 1024 * 1024
+BATCH_ROWS = 30_000
+_BATCH_BYTES = 32 * 1024 * 1024
 
 HASH_PART = 12
 """Hexadecimal digits of each part of `_row_hash`: the message itself, then one part for each list."""
@@ -147,25 +147,12 @@ class Shaper:
         """Reads pages into the table `batch`; returns the members that become columns of `messages`."""
         longest = max(source.page.longest_line for source in pages)
         source = {"paths": [str(s.page.path) for s in pages], "line_limit": line_limit(longest)}
-        unknown = self._unknown_members(source)
+        unknown = _unknown_members([s.page for s in pages])
         try:
             return self._create_batch(source, unknown, general=False)
         except duckdb.Error:
             # a member that should be an object is something else, or names differ in letter case only
             return self._create_batch(source, unknown, general=True)
-
-    def _unknown_members(self, source: dict[str, Any]) -> dict[str, list[str]]:
-        """Members nobody declared, by site, in a stable order."""
-        sites = [MESSAGE, *OBJECTS.values()]
-        rows = self._connection.execute(
-            "SELECT DISTINCT json_keys(json, $sites) FROM read_ndjson_objects($paths, maximum_object_size = $line_limit)",
-            {**source, "sites": ["$", *(f"$.{site.name}" for site in OBJECTS.values())]},
-        ).fetchall()
-        found: dict[str, set[str]] = {site.name: set() for site in sites}
-        for (keys,) in rows:
-            for site, names in zip(sites, keys, strict=True):
-                found[site.name].update(names or ())
-        return {site.name: sorted(found[site.name] - site.members.keys() - set(site.lifted)) for site in sites}
 
     def _create_batch(self, source: dict[str, Any], unknown: dict[str, list[str]], general: bool) -> list[Member]:
         """Reads pages by declared columns, or in `general` line by line as JSON, which takes whatever a line holds."""
@@ -384,6 +371,15 @@ def _sources_table(pages: Sequence[_Source]) -> pa.Table:
 
 def _repeated(runs: Sequence[tuple[int, int]]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), length) for value, length in runs], pa.int64())
+
+
+def _unknown_members(pages: Sequence[Page]) -> dict[str, list[str]]:
+    """Members nobody declared, by the object they stand in, in a stable order."""
+    unknown = {}
+    for site in (MESSAGE, *OBJECTS.values()):
+        found = frozenset[str]().union(*(page.members.get(site.name, ()) for page in pages))
+        unknown[site.name] = sorted(found - site.members.keys() - set(site.lifted))
+    return unknown
 
 
 def _struct_type(site: Site) -> str:
