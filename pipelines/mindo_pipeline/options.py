@@ -91,7 +91,7 @@ LoadMessages = Annotated[
         "--load-messages",
         metavar="N",
         rich_help_panel=_HOW,
-        help="Commit at the first window edge beyond N messages. By default 250000.",
+        help="Commit at the first window edge beyond N messages. By default 200000.",
     ),
 ]
 NewestFirst = Annotated[

@@ -35,7 +35,7 @@ from mindo.windows import format_time, plan_windows, subtract_ranges
 
 from .warehouse import Warehouse
 
-DEFAULT_LOAD_MESSAGES = 250_000
+DEFAULT_LOAD_MESSAGES = 200_000
 """A load is closed at the first window edge beyond this many messages; a crash costs one load at most."""
 
 _POSTPONED_ROUNDS = 5
