@@ -218,34 +218,21 @@ def _run_plan(
     pa.set_memory_pool(pa.system_memory_pool())
     # dlt takes signals over while it loads and forgets one that comes late; taken over once for all loads, none is lost
     with signals.intercepted_signals():
-        _run_rounds(warehouse, options, companies, plan, record, progress, outcome, load_messages)
-
-
-def _run_rounds(
-    warehouse: Warehouse,
-    options: Options,
-    companies: Sequence[Company],
-    plan: list[Window],
-    record: Record,
-    progress: Progress,
-    outcome: Outcome,
-    load_messages: int,
-) -> None:
-    for _ in range(_POSTPONED_ROUNDS):
-        postponed: list[Window] = []
-        with WindowReader(options, plan, progress.page_read) as reader:
-            while not reader.exhausted:
-                load = Load(outcome.run_id)
-                info = warehouse.pipeline.run(load_source(reader, load, record, list(companies), load_messages))
-                outcome.load_ids += info.loads_ids
-                outcome.complete += load.complete
-                outcome.incomplete += load.incomplete
-                outcome.changes += load.changes
-                postponed += load.postponed
-                progress.windows_ended(load.complete, load.incomplete)
-                signals.raise_if_signalled()
-        plan = postponed
-        if not plan:
-            return
-    moved = ApiError("messages kept moving between windows while they were read; run again")
-    outcome.incomplete += [WindowRead(window, error=moved) for window in plan]
+        for _ in range(_POSTPONED_ROUNDS):
+            postponed: list[Window] = []
+            with WindowReader(options, plan, progress.page_read) as reader:
+                while not reader.exhausted:
+                    load = Load(outcome.run_id)
+                    info = warehouse.pipeline.run(load_source(reader, load, record, list(companies), load_messages))
+                    outcome.load_ids += info.loads_ids
+                    outcome.complete += load.complete
+                    outcome.incomplete += load.incomplete
+                    outcome.changes += load.changes
+                    postponed += load.postponed
+                    progress.windows_ended(load.complete, load.incomplete)
+                    signals.raise_if_signalled()
+            plan = postponed
+            if not plan:
+                return
+        moved = ApiError("messages kept moving between windows while they were read; run again")
+        outcome.incomplete += [WindowRead(window, error=moved) for window in plan]
