@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from .configuration import Options
 from .exceptions import AccessError, ApiError, ConfigurationError, CursorRefused, PageBroken
 from .settings import BUSINESS_INFO_PATH, MESSAGES_PATH
-from .spool import Spool
+from .spool import Spool, open_private
 from .windows import Window, format_time
 
 T = TypeVar("T")
@@ -102,6 +103,7 @@ class MindoClient:
         path: Path,
         prove: Callable[[Path], T],
         attempts: Attempts,
+        limit: int | None = None,
     ) -> T:
         """Requests one page until it arrives whole and `prove` accepts it.
 
@@ -112,6 +114,7 @@ class MindoClient:
             path: Where the body is written; overwritten by each attempt.
             prove: Checks the spooled body; raises `PageBroken` if it can't be trusted.
             attempts: Counts requests and retries.
+            limit: Most messages to ask for; by default the configured page size.
 
         Returns:
             What `prove` returned.
@@ -123,7 +126,7 @@ class MindoClient:
             ApiError: No attempt gave a page that could be proven.
             SpoolError: The body can't be written.
         """
-        query = self._query(window, params, self._options.limit)
+        query = self._query(window, params, limit or self._options.limit)
         if cursor is not None:
             query["cursor"] = cursor
 
@@ -258,7 +261,7 @@ class MindoClient:
         if encoding == "gzip":
             chunks = _gunzip(chunks)
         try:
-            with path.open("wb") as body:
+            with self._in_time(response), open_private(path) as body:
                 while True:
                     try:
                         chunk = next(chunks, None)
@@ -271,6 +274,27 @@ class MindoClient:
                     body.write(chunk)
         except OSError as error:
             raise Spool.error(error, path.parent) from None
+
+    @contextmanager
+    def _in_time(self, response: requests.Response) -> Iterator[None]:
+        """Breaks an answer off that takes longer than a page may; one that drips never runs into the read timeout."""
+        late = threading.Event()
+
+        def break_off() -> None:
+            late.set()
+            response.raw.shutdown()
+
+        timer = threading.Timer(self._options.page_timeout, break_off)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except _Transient:
+            if late.is_set():
+                raise _Transient("the answer took longer than page_timeout_seconds") from None
+            raise
+        finally:
+            timer.cancel()
 
     def _retrying(self, read: Callable[[], T], attempts: Attempts) -> T:
         waited = 0.0

@@ -23,11 +23,14 @@ import pyarrow as pa
 from .columns import MESSAGE, OBJECTS
 from .engine import LINES, MAX_LINE_BYTES, line_limit
 from .exceptions import PageBroken
+from .spool import open_private
 from .sql import utc_timestamp
 from .windows import Window
 
 _TAIL_BYTES = 64 * 1024
 _MICROSECOND = timedelta(microseconds=1)
+_NO_IDS = pa.array([], pa.string())
+_NO_TIMES = pa.array([], pa.timestamp("us", "UTC"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Page:
 
     Attributes:
         path: The file; deleted when its window was shaped.
-        ids: The message ids in it, in no particular order.
+        ids: The message ids in it, in the order of its lines.
+        times: When each of them occurred, UTC, in the same order.
         bytes: Its size as received, decompressed.
         next_cursor: The sentinel's cursor, or `None` on the last page.
         longest_line: An upper bound for the length of a line in bytes.
@@ -46,6 +50,7 @@ class Page:
 
     path: Path
     ids: pa.Array
+    times: pa.Array
     bytes: int
     next_cursor: str | None
     longest_line: int
@@ -81,9 +86,11 @@ def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection
         head = body.read(_TAIL_BYTES).lstrip()
     if head and not head.startswith(b"{"):
         raise PageBroken("the answer is not NDJSON: is this the URL of a Mindo server?")
-    ids, longest = _check_lines(path, window, connection) if head else (pa.array([], pa.string()), 0)
-    members = _members(path, longest, connection) if head else {}
-    return Page(path, ids, size, next_cursor, longest, newline_missing, members)
+    if not head:
+        return Page(path, _NO_IDS, _NO_TIMES, size, next_cursor, 0, newline_missing)
+    ids, times, longest = _check_lines(path, window, connection)
+    members = _members(path, longest, connection)
+    return Page(path, ids, times, size, next_cursor, longest, newline_missing, members)
 
 
 def _members(path: Path, longest_line: int, connection: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
@@ -103,6 +110,7 @@ def _members(path: Path, longest_line: int, connection: duckdb.DuckDBPyConnectio
 
 _FACTS = f"""
 SELECT list(message_id) AS ids,
+    list({utc_timestamp("occurred_at")}) AS times,
     count(*) FILTER (message_id IS NULL OR message_id = '') AS without_id,
     count(_error) AS errors,
     count(_truncated) AS sentinels,
@@ -131,11 +139,12 @@ def _check_strictness(path: Path) -> None:
             try:
                 _readable(data[start:checked].decode("utf-8"))
             except (ValueError, RecursionError):
-                raise PageBroken(f"a line is not JSON (byte {start})") from None
+                number = data[:start].count(b"\n") + 1
+                raise PageBroken(f"a line is not JSON (line {number}, byte {start})") from None
 
 
-def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> tuple[pa.Array, int]:
-    """The ids of a page in which every line is right, and the length of its longest line if that is unusual."""
+def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> tuple[pa.Array, pa.Array, int]:
+    """Ids and times of a page in which every line is right, and the length of its longest line if that is unusual."""
     longest = 0
     _check_strictness(path)
     try:
@@ -147,11 +156,12 @@ def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnecti
         try:
             facts = _page_facts(path, window, connection, longest)
         except duckdb.Error:
-            raise PageBroken("a line can't be read as JSON") from None
+            raise PageBroken(f"a line can't be read as JSON{_unreadable_line(path, connection)}") from None
     for what, (message, is_wrong) in _WRONG_LINES.items():
         if facts[what][0].as_py():
             raise PageBroken(f"{message}{_where(path, window, is_wrong)}")
-    return facts["ids"].combine_chunks().flatten(), longest
+    ids, times = (facts[name].combine_chunks().flatten() for name in ("ids", "times"))
+    return ids, times.cast(_NO_TIMES.type), longest
 
 
 def _page_facts(path: Path, window: Window, connection: duckdb.DuckDBPyConnection, longest_line: int) -> pa.Table:
@@ -222,6 +232,15 @@ def _where(path: Path, window: Window, is_wrong: Callable[[dict[str, Any], Windo
     return ""
 
 
+def _unreadable_line(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
+    for number, offset, line in _lines(path):
+        try:
+            connection.execute("SELECT CAST(? AS JSON)", [line.decode("utf-8")])
+        except (duckdb.Error, ValueError):
+            return f" (line {number}, byte {offset})"
+    return ""
+
+
 def _rewrite_lines(path: Path) -> int:
     """Rewrites what DuckDB can't read though it is JSON; returns the length of the longest line.
 
@@ -230,17 +249,19 @@ def _rewrite_lines(path: Path) -> int:
     """
     rewritten = path.with_suffix(".rewritten")
     longest = 0
-    with rewritten.open("wb") as target:
+    where = ""
+    with open_private(rewritten) as target:
         for number, offset, line in _lines(path):
             try:
                 text = _readable(line.decode("utf-8").strip())
             except (ValueError, RecursionError):
                 raise PageBroken(f"a line is not a JSON object (line {number}, byte {offset})") from None
             data = text.encode("utf-8") + b"\n"
-            longest = max(longest, len(data))
+            if len(data) > longest:
+                longest, where = len(data), f" (line {number}, byte {offset})"
             target.write(data)
     if longest > MAX_LINE_BYTES:
-        raise PageBroken(f"a line is longer than {MAX_LINE_BYTES // 2**20} MB")
+        raise PageBroken(f"a line is longer than {MAX_LINE_BYTES // 2**20} MB{where}")
     rewritten.replace(path)
     return longest
 
@@ -322,13 +343,14 @@ def drop_superseded_lines(pages: list[Page]) -> list[Page]:
     kept = []
     for index, page in enumerate(pages):
         reduced = page.path.with_suffix(".reduced")
-        ids = []
-        with reduced.open("wb") as target:
-            for _, offset, line in _lines(page.path):
+        ids, places = [], []
+        with open_private(reduced) as target:
+            for place, (_, offset, line) in enumerate(_lines(page.path)):
                 message_id = _message_id(line)
                 if last[message_id] == (index, offset):
                     target.write(line.rstrip() + b"\n")
                     ids.append(message_id)
+                    places.append(place)
         reduced.replace(page.path)
-        kept.append(replace(page, ids=pa.array(ids, pa.string())))
+        kept.append(replace(page, ids=pa.array(ids, pa.string()), times=page.times.take(places)))
     return kept

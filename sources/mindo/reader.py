@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
 import duckdb
@@ -21,6 +21,7 @@ from .engine import open_engine
 from .exceptions import ApiError, ConfigurationError, CursorRefused, MindoError, WindowsIncomplete
 from .pages import Page, drop_superseded_lines, prove_page
 from .selection import Selection
+from .settings import MAX_LIMIT
 from .spool import Spool
 from .windows import Window
 
@@ -31,6 +32,7 @@ _MESSAGES_AHEAD = 250_000
 _WINDOW_ATTEMPTS = 3
 _SIGNAL_CHECK_SECONDS = 0.2
 _CLOSE_SECONDS = 2.0
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass
@@ -78,6 +80,38 @@ class WindowRead:
         self.pages = []
 
 
+@dataclass(frozen=True)
+class _Request:
+    """A page to ask for; `limit` is the most messages in it, by default the configured page size."""
+
+    window: Window
+    cursor: str | None = None
+    limit: int | None = None
+
+
+def end_of_window(window: Window, pages: Sequence[Page]) -> _Request | None:
+    """The request for the end of a window, in the order in which its pages came; `None` if they have no order.
+
+    It reaches from the last message's second to the window's end (or from its start, if the API gives the latest message
+    first) and has room for one message more than is known of it.
+    """
+    times = pa.chunked_array([page.times for page in pages]).combine_chunks().cast(pa.int64())
+    if len(times) < 2:
+        return None
+    lowest, highest = pc.min_max(pc.subtract(times[1:], times[:-1])).as_py().values()
+    last = datetime.fromtimestamp(times[-1].as_py() // 1_000_000, UTC)
+    if lowest >= 0 and highest > 0:
+        end = replace(window, start=max(window.start, last))
+    elif highest <= 0 and lowest < 0:
+        end = replace(window, end=min(window.end, last + _SECOND))
+    else:
+        return None
+    known = sum(
+        pc.sum(pc.and_(pc.greater_equal(p.times, end.start), pc.less(p.times, end.end))).as_py() or 0 for p in pages
+    )
+    return _Request(end, limit=min(known + 1, MAX_LIMIT))
+
+
 class WindowReader:
     """Reads the windows of a plan ahead of their use, on several threads.
 
@@ -96,6 +130,7 @@ class WindowReader:
         windows: Iterable[Window],
         on_page: Callable[[Window, Page], None] | None = None,
     ) -> None:
+        self.options = options
         self.selection: Selection = options.selection
         self._client = MindoClient(options)
         self._on_page = on_page
@@ -171,19 +206,30 @@ class WindowReader:
 
     def _read_pages(self, window: Window, attempts: Attempts, connection: duckdb.DuckDBPyConnection) -> list[Page]:
         pages: list[Page] = []
+        cursors: list[str | None] = [None]
+        contradicted = 0
         try:
-            cursor, seen = None, set[str]()
             while True:
-                page = self._read_page(window, cursor, attempts, connection)
+                page = self._read_page(_Request(window, cursors[-1]), attempts, connection)
                 pages.append(page)
                 if self._on_page:
                     self._on_page(window, page)
-                cursor = page.next_cursor
-                if cursor is None:
+                if page.next_cursor is not None:
+                    if page.next_cursor in cursors:
+                        raise CursorRefused("the API gave the same cursor twice")
+                    cursors.append(page.next_cursor)
+                    continue
+                if not self.options.confirm_windows or self._is_confirmed(
+                    pages, _Request(window, cursors[-1]), attempts, connection
+                ):
                     break
-                if cursor in seen:
-                    raise CursorRefused("the API gave the same cursor twice")
-                seen.add(cursor)
+                contradicted += 1
+                attempts.retries += 1
+                if contradicted == _WINDOW_ATTEMPTS:
+                    raise ApiError(
+                        f"page {len(pages)} ends without a next_cursor, but the API has more; {contradicted} times"
+                    )
+                pages.pop().path.unlink(missing_ok=True)
             pages = _unique(pages)
         except BaseException:
             for page in pages:
@@ -191,15 +237,45 @@ class WindowReader:
             raise
         return pages
 
-    def _read_page(
-        self, window: Window, cursor: str | None, attempts: Attempts, connection: duckdb.DuckDBPyConnection
-    ) -> Page:
+    def _is_confirmed(
+        self, pages: list[Page], last: _Request, attempts: Attempts, connection: duckdb.DuckDBPyConnection
+    ) -> bool:
+        """Asks once more whether the last page is the last.
+
+        An answer that a proxy ended cleanly behind a line, before the sentinel, looks like a last page. What is missing is
+        the end of the window in the order in which the API gives it, so only that end is asked for again. Where there is no
+        order to be seen, it is the whole last page.
+        """
+        end = end_of_window(last.window, pages)
+        known = pa.chunked_array([page.ids for page in pages])
+        request = end or last
+        for _ in range(len(known) + 1):
+            page = self._read_page(request, attempts, connection)
+            page.path.unlink(missing_ok=True)
+            if not pc.all(pc.is_in(page.ids, known), min_count=0).as_py():
+                return False
+            if page.next_cursor is None:
+                return True
+            if end is None:
+                return False
+            # many messages at one moment, given out in small pages
+            request = replace(request, cursor=page.next_cursor)
+        return False
+
+    def _read_page(self, asked: _Request, attempts: Attempts, connection: duckdb.DuckDBPyConnection) -> Page:
         params = self.selection.params()
         path = self._spool.page_path(str(next(self._names)))
+        window = asked.window
 
         def request() -> Page:
             return self._client.spool_page(
-                window, params, cursor, path, lambda body: prove_page(body, window, connection), attempts
+                window,
+                params,
+                asked.cursor,
+                path,
+                lambda body: prove_page(body, window, connection),
+                attempts,
+                asked.limit,
             )
 
         try:
@@ -221,6 +297,22 @@ class WindowReader:
 def _unique(pages: list[Page]) -> list[Page]:
     ids = pa.chunked_array([page.ids for page in pages])
     return pages if pc.count_distinct(ids).as_py() == len(ids) else drop_superseded_lines(pages)
+
+
+def message_ids(reads: Sequence[WindowRead]) -> pa.Table:
+    """The ids of complete windows: `window_no` (position in `reads`), `company_id` and `message_id`."""
+    pages = [(number, read.window.company_id, page.ids) for number, read in enumerate(reads) for page in read.pages]
+    return pa.table(
+        {
+            "window_no": _repeated([(number, len(ids)) for number, _, ids in pages]),
+            "company_id": _repeated([(company_id, len(ids)) for _, company_id, ids in pages]),
+            "message_id": pa.chunked_array([ids for _, _, ids in pages], pa.string()),
+        }
+    )
+
+
+def _repeated(runs: Sequence[tuple[int, int]]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), length) for value, length in runs], pa.int64())
 
 
 def raise_incomplete(incomplete: list[WindowRead], postponed: list[Window]) -> None:

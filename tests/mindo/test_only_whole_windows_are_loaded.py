@@ -55,6 +55,9 @@ def paged(open_laboratory: MakeLaboratory) -> Laboratory:
 
 
 CURED: list[tuple[str, dict[str, Any]]] = [
+    ("clean_end_early", {"at": 0.5}),
+    ("clean_end_early", {"at": 0.0}),
+    ("lost_sentinel", {}),
     ("server_error", {"status": 500}),
     ("server_error", {"status": 502}),
     ("server_error", {"status": 503, "retry_after": 0}),
@@ -112,13 +115,26 @@ def test_what_passes_is_cured_wherever_it_strikes(paged: Laboratory) -> None:
         # page 2 has rows, a sentinel and a cursor: every kind has something to spoil
         paged.emulator.faults.add(kind, covering=day, page=2, **options)
     outcome = paged.complete_run(max_attempts=12)
-    struck = {fault.kind: fault.hits for fault in paged.emulator.faults.all()}
-    assert set(struck.values()) == {1}, "a fault did not strike"
+    assert [fault for fault in paged.emulator.faults.all() if fault.hits != 1] == []
     paged.mirrors(42)
     assert sum(load.read.retries for load in outcome.complete) >= 30
     ledger = query(paged.database, "SELECT sum(retries), sum(requests), sum(pages) FROM export_windows")
     assert ledger[0][0] == sum(load.read.retries for load in outcome.complete)
     assert ledger[0][1] == len(paged.emulator.requests)
+
+
+def test_what_is_only_slow_or_large_is_read_at_once(paged: Laboratory) -> None:
+    harmless: list[tuple[str, dict[str, Any]]] = [
+        ("slow_start", {"seconds": 0.2}),
+        ("slow_drip", {"pieces": 5, "pause": 0.05}),
+        ("huge_line", {"size": 10_000_000}),
+    ]
+    for number, (kind, options) in enumerate(harmless):
+        paged.emulator.faults.add(kind, covering=START + number * DAY, page=2, **options)
+    outcome = paged.complete_run()
+    assert [fault for fault in paged.emulator.faults.all() if fault.hits != 1] == []
+    assert sum(load.read.retries for load in outcome.complete) == 0
+    paged.mirrors(42)
 
 
 NEVER_CURED = [
@@ -140,16 +156,26 @@ NEVER_CURED = [
         ("other_company", {"company_id": 57}),
         ("company_lost", {}),
         ("sentinel_without_cursor", {}),
+        ("lost_sentinel", {}),
+    ],
+    [
         ("misplaced_sentinel", {}),
+        ("clean_end_early", {"at": 0.5}),
+        ("clean_end_early", {"at": 0.0}),
+        ("bad_utf8_line", {}),
+        ("hang", {}),
+        ("hang", {"at": 0.5}),
+        ("slow_drip", {"pieces": 60, "pause": 0.1}),
+        ("key_revoked", {}),
     ],
 ]
 
 
-@pytest.mark.parametrize("kinds", NEVER_CURED, ids=["first half", "second half"])
+@pytest.mark.parametrize("kinds", NEVER_CURED, ids=["in the bytes", "in the rows", "in the end"])
 def test_of_a_window_that_stays_broken_nothing_is_loaded_and_all_others_are(
     paged: Laboratory, kinds: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    paged.given["max_attempts"] = 2
+    paged.given |= {"max_attempts": 2, "read_timeout_seconds": 0.5, "page_timeout_seconds": 1.5}
     for number, (kind, options) in enumerate(kinds):
         paged.emulator.faults.add(kind, covering=FIRST + number * DAY, page=2, times=None, **options)
     broken = [(FIRST + number * DAY, FIRST + (number + 1) * DAY) for number in range(len(kinds))]
@@ -283,7 +309,8 @@ def test_a_last_line_without_an_end_is_asked_for_again() -> None:
     whole, cut = ndjson(ROW, a_message(2)), LINE
     with laboratory_at(ScriptedApi(answers(cut, whole))) as laboratory:
         laboratory.complete_run()
-        assert len(laboratory.server.requests) == 2
+        # the cut one, the whole one, and the question whether there is more
+        assert len(laboratory.server.requests) == 3
         assert_tables_hold(read_tables(laboratory.database), [ROW, a_message(2)], [42], START, NOW)
     with laboratory_at(ScriptedApi(answers(whole[:-1], cut)), max_attempts=1) as laboratory:
         assert read_only(laboratory)[0].error is not None
@@ -347,3 +374,137 @@ def test_a_cursor_is_followed_whatever_characters_it_has() -> None:
     with laboratory_at(api, limit=2) as laboratory:
         laboratory.complete_run()
         assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
+
+
+SERVED: dict[str, dict[str, Any]] = {
+    "in order": {},
+    "latest first": {"order": lambda place: -place},
+    "in no order": {"order": lambda place: place * 7 % 11},
+}
+
+
+@pytest.mark.parametrize("order", SERVED)
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_an_answer_that_ends_cleanly_before_its_sentinel_is_not_taken_for_the_last(order: str, kept: int) -> None:
+    rows = [a_message(number, f"2026-04-25T12:{number:02}:00") for number in range(10)]
+    cut = {"left": 1}
+
+    def cut_once(asked: Asked, reply: Reply) -> Reply:
+        if "cursor" in asked.params and cut["left"]:
+            cut["left"] -= 1
+            return Reply(b"".join(reply.body.splitlines(keepends=True)[:kept]))
+        return reply
+
+    with laboratory_at(PlainApi(rows, decorate=cut_once, **SERVED[order]), limit=4) as laboratory:
+        outcome = laboratory.complete_run()
+        assert cut["left"] == 0
+        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
+        assert sum(load.read.retries for load in outcome.complete) == 1
+        assert len(laboratory.server.requests) == sum(load.read.requests for load in outcome.complete)
+
+
+@pytest.mark.parametrize("order", SERVED)
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_many_messages_at_one_moment_are_no_contradiction(order: str, limit: int) -> None:
+    rows = [a_message(number, f"2026-04-25T12:00:{number // 5:02}.{number % 2}") for number in range(11)]
+    with laboratory_at(PlainApi(rows, **SERVED[order]), limit=limit) as laboratory:
+        laboratory.complete_run()
+        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
+
+
+def test_a_window_in_order_is_confirmed_by_one_small_request() -> None:
+    rows = [a_message(number, f"2026-04-25T12:{number:02}:00") for number in range(50)]
+    with laboratory_at(PlainApi(rows), limit=20) as laboratory:
+        laboratory.complete_run()
+        asked = [request.params for request in laboratory.server.requests]
+        assert [(a["from"], a["limit"], "cursor" in a) for a in asked] == [
+            ("2026-04-24T03:00:00Z", "20", False),
+            ("2026-04-24T03:00:00Z", "20", True),
+            ("2026-04-24T03:00:00Z", "20", True),
+            ("2026-04-25T12:49:00Z", "2", False),
+        ]
+
+
+def test_a_message_that_comes_while_its_window_is_confirmed_is_loaded() -> None:
+    rows = [a_message(1, "2026-04-25T12:00:00"), a_message(2, "2026-04-26T12:00:00")]
+
+    def one_more(asked: Asked, reply: Reply) -> Reply:
+        if asked.number == 0:
+            api.rows.append(a_message(3, "2026-04-27T12:00:00"))
+        return reply
+
+    api = PlainApi(rows, decorate=one_more)
+    with laboratory_at(api) as laboratory:
+        laboratory.complete_run()
+        assert len(api.rows) == 3
+        assert_tables_hold(read_tables(laboratory.database), api.rows, [42], START, NOW)
+
+
+BAD_LINES = {
+    "no JSON": b'{"message_id": "secreto", oops}',
+    "no UTF-8": LINE[:-1] + b', "x": "secreto \xff"}',
+    "NaN": LINE[:-1] + b', "x": NaN}',
+    "a comma too many": LINE[:-1] + b",}",
+    "cut": LINE[:-30],
+    "an error": b'{"_error": {"code": "X", "message": "secreto"}}',
+    "no object": b'"secreto"',
+    "null": b"null",
+    "no id": json.dumps({**ROW, "message_id": None}).encode(),
+    "no time": json.dumps({**ROW, "occurred_at": "secreto"}).encode(),
+    "elsewhere": json.dumps({**ROW, "occurred_at": "2020-01-01T00:00:00"}).encode(),
+    "another company": json.dumps({**ROW, "metadata": {"company_id": 57}}).encode(),
+    "a sentinel": json.dumps(sentinel("secreto")).encode(),
+}
+
+
+@pytest.mark.parametrize("what", BAD_LINES)
+def test_a_bad_line_is_named_by_its_number_and_its_byte_and_never_quoted(what: str) -> None:
+    before = [a_message(2), a_message(3)]
+    body = ndjson(*before, BAD_LINES[what], a_message(4))
+    where = f"(line 3, byte {len(ndjson(*before))})"
+    with laboratory_at(ScriptedApi(answers(body)), max_attempts=1) as laboratory:
+        error = str(read_only(laboratory)[0].error)
+        assert where in error
+        assert SECRET not in error
+
+
+def test_a_connection_that_is_refused_names_every_window() -> None:
+    with ScriptedApi(answers(b"")) as api:
+        url = api.base_url
+    laboratory = laboratory_of_nobody(url)
+    for read in read_only(laboratory):
+        assert f"{url} can't be reached" in str(read.error)
+
+
+def laboratory_of_nobody(url: str) -> Laboratory:
+    """A laboratory whose server has gone."""
+    from types import SimpleNamespace
+
+    laboratory = Laboratory(SimpleNamespace(base_url=url))
+    laboratory.given |= {"company_ids": [42], "max_attempts": 2}
+    return laboratory
+
+
+RETRY_AFTER: dict[str, tuple[str | None, bool]] = {
+    "seconds": ("0", True),
+    "a date": ("Wed, 21 Oct 2015 07:28:00 GMT", True),
+    "absent": (None, True),
+    "empty": ("", True),
+    "negative": ("-5", True),
+    "words": ("soon", True),
+    "ten days": ("864000", False),
+    "beyond counting": ("9" * 400, False),
+    "a date in a thousand years": ("Sun, 01 Jan 3026 00:00:00 GMT", False),
+}
+
+
+@pytest.mark.parametrize("what", RETRY_AFTER)
+def test_retry_after_is_honoured_in_every_form_and_never_beyond_the_cap(what: str) -> None:
+    header, is_cured = RETRY_AFTER[what]
+    refusal = Reply(b"", 429, {} if header is None else {"Retry-After": header})
+    with laboratory_at(ScriptedApi(answers(refusal, ndjson(ROW))), max_wait_seconds=2) as laboratory:
+        read = read_only(laboratory)[0]
+        assert (read.error is None) is is_cured
+        if not is_cured:
+            assert "max_wait_seconds (2)" in str(read.error)
+            assert len(laboratory.server.requests) == 1

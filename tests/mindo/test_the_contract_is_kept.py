@@ -120,7 +120,7 @@ def test_business_info_that_is_none_is_no_company(body: bytes) -> None:
 
 def test_every_parameter_is_sent_as_the_contract_says(open_laboratory: MakeLaboratory) -> None:
     laboratory = open_laboratory(small_world(60))
-    laboratory.given |= {"company_ids": [42, 57], "limit": 10_000, "window_hours": 24}
+    laboratory.given |= {"company_ids": [42, 57], "limit": 10_000, "window_hours": 24, "confirm_windows": False}
     given = {"channel": "whatsapp", "direction": "outgoing", "agent_ids": "5,12", "include": "tool_calls, trace_id"}
     laboratory.complete_run(**given, from_date=START, to_date=START + 36 * timedelta(hours=1))
     common = {
@@ -264,7 +264,7 @@ def test_a_dataset_of_another_name(open_laboratory: MakeLaboratory) -> None:
 def test_a_reply_that_is_slow_to_come_is_waited_for() -> None:
     api = ScriptedApi(lambda asked: Reply(b"", 429, {"Retry-After": "0"}) if asked.number < 3 else ndjson(a_message(1)))
     with laboratory_at(api) as laboratory:
-        outcome = laboratory.complete_run()
+        outcome = laboratory.complete_run(confirm_windows=False)
         assert [(load.read.requests, load.read.retries) for load in outcome.complete] == [(4, 3)]
     with laboratory_at(ScriptedApi(lambda _: Reply(b"", 429, {"Retry-After": "3600"}))) as laboratory:
         outcome = laboratory.run()
