@@ -31,6 +31,7 @@ from .exceptions import (
     ConfigurationError,
     MindoError,
     SpoolError,
+    WindowShrunk,
     WindowsIncomplete,
 )
 from .extraction import (
@@ -61,6 +62,7 @@ __all__ = [
     "SpoolError",
     "Window",
     "WindowReader",
+    "WindowShrunk",
     "WindowsIncomplete",
     "explicit_interval",
     "history_starts",
@@ -83,6 +85,7 @@ def mindo_source(
     agent_ids: Any = None,
     include: Any = None,
     lookback_days: float | None = None,
+    accept_deletions: bool | None = None,
     options: Options | None = None,
 ) -> Iterable[DltResource]:
     """Messages of companies, with classifications, extractions and tool calls, as tables that mirror the API.
@@ -102,6 +105,7 @@ def mindo_source(
         include: Parts to read besides the message: `classifications`, `extractions`, `tool_calls`, `trace_id`; by default all.
             What is left out stays in the tables as it is.
         lookback_days: How far behind the watermark changes are looked for.
+        accept_deletions: Whether windows are loaded that lose more messages than the shrink guard allows.
         options: All options at once, already checked; everything else is ignored then.
 
     Returns:
@@ -109,7 +113,8 @@ def mindo_source(
 
     Raises:
         ConfigurationError: If an option is unusable, a key refused or a company not visible.
-        WindowsIncomplete: While extracting, if a window could not be read whole. Nothing is loaded then.
+        WindowsIncomplete: While extracting, if a window could not be read whole, or would lose more messages than the
+            shrink guard allows. Nothing is loaded then.
     """
     checked = options or resolve_options(
         {
@@ -122,6 +127,7 @@ def mindo_source(
             "agent_ids": agent_ids,
             "include": include,
             "lookback_days": lookback_days,
+            "accept_deletions": accept_deletions,
         }
     )
     client = MindoClient(checked)

@@ -13,6 +13,7 @@ DataType = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 MESSAGES: Final = "messages"
 EXPORT_WINDOWS: Final = "export_windows"
 COMPANIES: Final = "companies"
+AUDIT_LOG: Final = "audit_log"
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,17 @@ DECLARED: Final[dict[str, tuple[Column, ...]]] = {
         Column("timezone", "text", "IANA time zone: what a day means to this company."),
         _WRITTEN_BY,
     ),
+    AUDIT_LOG: (
+        Column("audit_id", "text", "Id of the entry.", nullable=False),
+        Column("action", "text", "forget_contact, forget_conversation, rewind_state or forget_state.", nullable=False),
+        Column("subject", "text", "Anonymised id that was forgotten, or what was done to the state.", nullable=False),
+        Column("company_id", "bigint", "Company; empty if the warehouse held nothing of the subject."),
+        Column("messages", "bigint", "Rows of messages that were erased; to be erased while finished_at is empty."),
+        *(Column(name, "bigint", f"The same for {CHILD_TABLES[name]}.") for name in LISTS),
+        Column("requested_at", "timestamp", "When it was asked for, UTC.", nullable=False),
+        Column("finished_at", "timestamp", "When it was done, UTC; empty until nothing is left to do."),
+        _WRITTEN_BY,
+    ),
 }
 """Declared columns of every table, in order."""
 
@@ -169,4 +181,5 @@ PRIMARY_KEYS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(CHILD_TABLES.values(), ("company_id", "message_id", "_dlt_list_idx")),
     EXPORT_WINDOWS: ("run_id", "company_id", "window_start", "window_end"),
     COMPANIES: ("company_id",),
+    AUDIT_LOG: ("audit_id",),
 }

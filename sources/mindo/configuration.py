@@ -13,6 +13,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
+from .column_rules import ColumnRules
 from .exceptions import ConfigurationError
 from .selection import Selection, parse_ids
 from .settings import (
@@ -26,6 +27,7 @@ from .settings import (
     MAX_WINDOW,
     SOURCE_NAME,
 )
+from .shrink_guard import ShrinkGuard
 from .windows import floor_to_step
 
 # dlt takes `None` for "has to be configured", whatever the type
@@ -60,6 +62,13 @@ class MindoConfiguration(BaseConfiguration):
     max_wait_seconds: float = 300.0
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 120.0
+    page_timeout_seconds: float = 900.0
+    confirm_windows: bool = True
+    shrink_guard_percent: float = 20.0
+    shrink_guard_messages: int = 50
+    accept_deletions: bool = False
+    column_rules: dict[str, Any] | None = None
+    hmac_key: TSecretStrValue | None = None
     spool_dir: str | None = None
 
 
@@ -77,6 +86,10 @@ class Options:
         start_is_given: Whether that was configured; the default moves on from day to day.
         interval: An explicit `[from, to)`, which moves no watermark; `None` for an incremental run.
         now: End of an incremental run's range, whole seconds.
+        page_timeout: The longest that one page may take to arrive, in seconds.
+        confirm_windows: Whether the end of a window is asked for once more.
+        shrink_guard: How much a window may lose; `None` for any number.
+        column_rules: What is kept of which columns.
     """
 
     base_url: str
@@ -96,6 +109,10 @@ class Options:
     max_attempts: int
     max_wait_seconds: float
     timeouts: tuple[float, float]
+    page_timeout: float
+    confirm_windows: bool
+    shrink_guard: ShrinkGuard | None
+    column_rules: ColumnRules
     spool_dir: str | None
 
     def __repr__(self) -> str:
@@ -161,6 +178,15 @@ def check_options(raw: MindoConfiguration, now: datetime) -> Options:
             _number("connect_timeout_seconds", raw.connect_timeout_seconds, 0.001, 3_600),
             _number("read_timeout_seconds", raw.read_timeout_seconds, 0.001, 3_600),
         ),
+        page_timeout=_number("page_timeout_seconds", raw.page_timeout_seconds, 0.001, 86_400),
+        confirm_windows=raw.confirm_windows,
+        shrink_guard=None
+        if raw.accept_deletions
+        else ShrinkGuard(
+            percent=_number("shrink_guard_percent", raw.shrink_guard_percent, 0, 100),
+            messages=int(_number("shrink_guard_messages", raw.shrink_guard_messages, 1, 1_000_000_000)),
+        ),
+        column_rules=ColumnRules.parse(raw.column_rules, raw.hmac_key),
         spool_dir=raw.spool_dir or None,
     )
 

@@ -5,17 +5,37 @@ Kept in dlt's resource state, so it travels with the destination and is committe
     {"companies": {"42": {"<selection key>": {"watermark": "2026-05-01T03:00:00Z",
                                               "covered": [["2026-01-01T00:00:00Z", "2026-05-01T03:00:00Z"]]}}},
      "backfills": {"<range and selection>": {"42": [["2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"]]}},
-     "agents": {"42": {"5": "agt_…"}}}
+     "agents": {"42": {"5": "agt_…"}},
+     "forgotten": {"contacts": ["ctc_…"], "conversations": ["conv_…"], "shared": ["conv_…"]}}
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from .selection import Selection
 from .windows import Range, Window, contiguous_end, format_time, merge_ranges, parse_time, subtract_ranges
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Who was erased, and must not be loaded again.
+
+    Attributes:
+        contacts: Author ids (`ctc_…`) none of whose messages are loaded.
+        conversations: Conversations of which nothing is loaded.
+        shared: Conversations in which other contacts wrote too; of these only what the forgotten wrote is left out.
+    """
+
+    contacts: frozenset[str] = frozenset()
+    conversations: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+
+
+_FORGOTTEN = ("contacts", "conversations", "shared")
 
 
 class Coverage:
@@ -106,6 +126,50 @@ class Coverage:
             known = self._state.setdefault("agents", {}).setdefault(str(company_id), {})
             known.update({str(agent): author for agent, author in authors.items()})
 
+    def unfinished_backfills(self, company_id: int) -> dict[str, list[Range]]:
+        """What unfinished backfills have read of a company, by the name of each: its range and selection."""
+        done = {name: self.backfilled(name, company_id) for name in self._state.get("backfills", {})}
+        return {name: ranges for name, ranges in done.items() if ranges}
+
+    def known_agents(self, company_id: int) -> int:
+        """How many agents of a company are known by their author id."""
+        return len(self._state.get("agents", {}).get(str(company_id), {}))
+
+    def rewind(self, company_id: int, moment: datetime) -> None:
+        """Takes everything from a moment on out of what counts as read, for all selections and unfinished backfills.
+
+        Watermarks are no later than the moment then.
+        """
+        company = str(company_id)
+        for entry in self._state.get("companies", {}).get(company, {}).values():
+            entry["covered"] = _write_ranges(_before(moment, _read_ranges(entry.get("covered"))))
+            if "watermark" in entry:
+                entry["watermark"] = format_time(min(moment, parse_time(entry["watermark"])))
+        for done in self._state.get("backfills", {}).values():
+            if company in done:
+                done[company] = _write_ranges(_before(moment, _read_ranges(done[company])))
+
+    def drop_company(self, company_id: int) -> None:
+        """Drops what is known of a company: it counts as never read. Who was forgotten stays so."""
+        company = str(company_id)
+        backfills = self._state.get("backfills", {})
+        for part in (self._state.get("companies", {}), self._state.get("agents", {}), *backfills.values()):
+            part.pop(company, None)
+        for name in [name for name, done in backfills.items() if not done]:
+            del backfills[name]
+
+    def forgotten(self) -> Forgotten:
+        """Who was erased and stays out."""
+        ids = self._state.get("forgotten", {})
+        return Forgotten(**{name: frozenset(ids.get(name, ())) for name in _FORGOTTEN})
+
+    def record_forgotten(self, forgotten: Forgotten) -> None:
+        """Adds to who must not be loaded again."""
+        known = self.forgotten()
+        self._state["forgotten"] = {
+            name: sorted(getattr(known, name) | getattr(forgotten, name)) for name in _FORGOTTEN
+        }
+
     def _entries(self, company_id: int, selection: Selection) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, entry in self._state.get("companies", {}).get(str(company_id), {}).items():
             if Selection.from_key(key).contains(selection):
@@ -123,3 +187,7 @@ def _read_ranges(pairs: list[list[str]] | None) -> list[Range]:
 
 def _write_ranges(ranges: Iterable[Range]) -> list[list[str]]:
     return [[format_time(start), format_time(end)] for start, end in ranges]
+
+
+def _before(moment: datetime, ranges: list[Range]) -> list[Range]:
+    return [(start, min(end, moment)) for start, end in ranges if start < moment]

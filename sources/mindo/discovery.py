@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from dlt.common.schema.typing import TColumnSchema
 
+from .column_rules import Rule
 from .columns import DECLARED, Column, DataType, Site
 from .sql import utc_timestamp
 
@@ -43,14 +44,25 @@ class TableColumns:
         table: Name of the table.
         stored: dlt's column schemas from earlier loads.
         normalize: dlt's naming convention for one identifier.
+        rules: Rules for some of its columns.
     """
 
-    def __init__(self, table: str, stored: Mapping[str, TColumnSchema], normalize: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        table: str,
+        stored: Mapping[str, TColumnSchema],
+        normalize: Callable[[str], str],
+        rules: Mapping[str, Rule],
+    ) -> None:
         self.table = table
         self.changes: list[SchemaChange] = []
         self._normalize = normalize
-        self._columns = {column.name: column for column in DECLARED[table]}
         self._stored = dict(stored)
+        self._columns = {
+            column.name: replace(column, data_type=self._stored_type(column.name) or _type_by_rule(column, rules))
+            for column in DECLARED[table]
+            if rules.get(column.name) != "drop"
+        }
         # two members can have one normalised name, so which of them a column belongs to is kept in dlt's schema
         self._names = {str(column[MEMBER_HINT]): name for name, column in stored.items() if MEMBER_HINT in column}  # type: ignore[literal-required]
 
@@ -62,10 +74,7 @@ class TableColumns:
     def data_type(self, column: str) -> DataType | None:
         """The type of a column of this or an earlier load; `None` if there is none."""
         known = self._columns.get(column)
-        if known:
-            return known.data_type
-        stored = self._stored.get(column)
-        return cast("DataType | None", stored.get("data_type")) if stored else None
+        return known.data_type if known else self._stored_type(column)
 
     def name_of(self, site: Site, member: str) -> str:
         """The column for a member; the same for the same member in every load, and never another column's name."""
@@ -85,6 +94,9 @@ class TableColumns:
         if name not in self._stored:
             self.changes.append(SchemaChange(self.table, name, data_type, is_variant))
 
+    def _stored_type(self, column: str) -> DataType | None:
+        return cast("DataType | None", self._stored.get(column, {}).get("data_type"))
+
     def _free_name(self, site: Site, member: str) -> str:
         name = site.column_name(self._normalize(member) if member.strip() else "unnamed")
         if name in {column.name for column in DECLARED[self.table]} or name.startswith("_dlt"):
@@ -92,6 +104,10 @@ class TableColumns:
         if name in self._names.values():
             name = f"{name}__m{hashlib.md5(member.encode('utf-8', 'replace'), usedforsecurity=False).hexdigest()[:6]}"
         return name
+
+
+def _type_by_rule(column: Column, rules: Mapping[str, Rule]) -> DataType:
+    return "text" if rules.get(column.name) == "hmac" else column.data_type
 
 
 @dataclass(frozen=True)

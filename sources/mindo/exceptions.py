@@ -33,5 +33,9 @@ class SpoolError(MindoError):
     """Pages can't be written to the spool folder (no space, no permission)."""
 
 
+class WindowShrunk(MindoError):
+    """A window would lose more of its stored messages than the shrink guard allows; nothing of it was loaded."""
+
+
 class WindowsIncomplete(ApiError):
     """Some planned windows could not be proven complete; nothing of them was extracted."""

@@ -11,21 +11,21 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.common import logger
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.version import DLT_PKG_NAME
 
-from .carry_over import stored_rows
 from .columns import CHILD_TABLES, DECLARED, EXPORT_WINDOWS, LISTS, MESSAGES
 from .companies import Company
 from .coverage import Coverage
 from .discovery import SchemaChange
-from .reader import WindowRead, WindowReader
+from .reader import WindowRead, WindowReader, message_ids
 from .replacing import arrow_schema, make_table_hints, marker_table, window_markers
 from .selection import Selection
 from .settings import AGENT_ID_PREFIX, ALL, INCLUDES
 from .shaping import BATCH_ROWS, Shaper
+from .stored import HELD, LEFT_OUT, StoredMessages
 from .windows import Window
 
 
@@ -91,20 +91,33 @@ class Extraction:
         schema = dlt.current.source_schema()
         tables = (MESSAGES, *CHILD_TABLES.values())
         stored = {table: schema.tables[table]["columns"] for table in tables if table in schema.tables}
-        shaper = Shaper(self._reader.engine, self._selection, stored, schema.naming.normalize_identifier, load_id)
+        shaper = Shaper(
+            self._reader.engine,
+            self._selection,
+            stored,
+            schema.naming.normalize_identifier,
+            load_id,
+            self._reader.options.column_rules,
+            coverage.forgotten(),
+        )
         try:
-            for group in self._groups():
-                try:
-                    yield from self._group_items(group, shaper)
-                finally:
-                    for read in group:
-                        read.release()
+            with StoredMessages(stored.get(MESSAGES, ())) as destination:
+                for group in self._groups():
+                    try:
+                        accepted = self._accepted(group, destination, coverage)
+                        yield from self._group_items(accepted, shaper, destination)
+                    finally:
+                        for read in group:
+                            read.release()
+            forgotten = shaper.suppression.forgotten()
         finally:
             shaper.close()
         self._load.changes += shaper.changes
         yield from self._closing_items(shaper, coverage, load_id)
         for company_id, agents in self._agents.items():
             coverage.record_agents(company_id, agents)
+        if forgotten != coverage.forgotten():
+            coverage.record_forgotten(forgotten)
         record(coverage, self._load)
         # what shaping took and no longer needs goes back to the system before the load takes its own
         pa.default_memory_pool().release_unused()
@@ -128,12 +141,30 @@ class Extraction:
         if group:
             yield group
 
-    def _group_items(self, group: list[WindowRead], shaper: Shaper) -> Iterator[Any]:
+    def _accepted(self, group: list[WindowRead], destination: StoredMessages, coverage: Coverage) -> list[WindowRead]:
+        """The windows that the shrink guard lets through; the others become incomplete."""
+        guard = self._reader.options.shrink_guard
+        if guard is None:
+            return group
+        windows = [read.window for read in group]
+        agents = self._selection.agent_ids
+        authors = {a for company in {w.company_id for w in windows} for a in coverage.agent_authors(company, agents)}
+        held = destination.rows(windows, HELD, self._selection, sorted(authors))
+        with self._reader.engine.cursor() as connection:
+            refused = guard.refused(windows, message_ids(group), held, connection)
+        for number, error in refused.items():
+            group[number].error = error
+        self._load.incomplete += [read for read in group if read.error]
+        return [read for read in group if not read.error]
+
+    def _group_items(self, group: list[WindowRead], shaper: Shaper, destination: StoredMessages) -> Iterator[Any]:
         postponed = shaper.claim(group)
         self._load.postponed += [group[number].window for number in sorted(postponed)]
         group = [read for number, read in enumerate(group) if number not in postponed]
         left_out = set(LISTS) - set(self._selection.include)
-        stored = stored_rows(read.window for read in group) if set(self._selection.include) != set(INCLUDES) else None
+        stored = None
+        if set(self._selection.include) != set(INCLUDES):
+            stored = destination.rows([read.window for read in group], LEFT_OUT, Selection())
         counted = [MESSAGES, *(CHILD_TABLES[name] for name in LISTS if name not in left_out)]
         windows = [LoadedWindow(read, dict.fromkeys(counted, 0)) for read in group]
         for batch in shaper.shape(group, stored):
@@ -265,6 +296,6 @@ class ExpectedHintsFilter(logging.Filter):
 
 def silence_expected_warnings() -> None:
     """Keeps dlt from warning at every Arrow batch about the hints of JSON columns."""
-    target = logger.LOGGER
+    target = logging.getLogger(DLT_PKG_NAME)
     if not any(isinstance(f, ExpectedHintsFilter) for f in target.filters):
         target.addFilter(ExpectedHintsFilter())

@@ -15,7 +15,7 @@ from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.schema.typing import TColumnSchema, TTableReference, TWriteDispositionConfig
 from dlt.extract.hints import TResourceHints, make_hints
 
-from .columns import CHILD_TABLES, COMPANIES, DECLARED, EXPORT_WINDOWS, MESSAGES, PRIMARY_KEYS, Column
+from .columns import AUDIT_LOG, CHILD_TABLES, COMPANIES, DECLARED, EXPORT_WINDOWS, MESSAGES, PRIMARY_KEYS, Column
 from .discovery import MEMBER_HINT
 from .selection import Selection
 from .settings import ALL, CHANNELS, DIRECTIONS
@@ -85,7 +85,7 @@ def _write_disposition(table: str, capabilities: DestinationCapabilitiesContext 
     strategies: Sequence[str] = (
         ["cdc", "upsert"] if capabilities is None else capabilities.supported_merge_strategies or []
     )
-    if table in (EXPORT_WINDOWS, COMPANIES):
+    if table in (EXPORT_WINDOWS, COMPANIES, AUDIT_LOG):
         return {"disposition": "merge", "strategy": "upsert" if "upsert" in strategies else "delete-insert"}
     scope = {
         "source_filter": _IS_ROW,

@@ -14,14 +14,18 @@ import duckdb
 import pyarrow as pa
 from dlt.common.schema.typing import TColumnSchema
 
+from .column_rules import ColumnRules
 from .columns import CHILD_TABLES, DECLARED, LISTS, MESSAGE, MESSAGES, OBJECTS, TOP_MEMBERS, VALUE, DataType, Site
+from .coverage import Forgotten
 from .discovery import Member, SchemaChange, TableColumns, choose_type, kinds_sql, takes_any, value_sql, variant_name
 from .engine import LINES, line_limit
 from .pages import Page
-from .reader import WindowRead
+from .reader import WindowRead, message_ids
 from .replacing import arrow_schema
 from .selection import Selection
 from .sql import WHOLE, extract, identifier, literal, pointer, utc_timestamp
+from .stored import LEFT_OUT
+from .suppression import Suppression
 
 BATCH_ROWS = 30_000
 _BATCH_BYTES = 32 * 1024 * 1024
@@ -57,6 +61,12 @@ class Shaper:
         stored: dlt's column schemas of earlier loads, by table.
         normalize: dlt's naming convention for one identifier.
         load_id: dlt's id of the load.
+        rules: What is kept of which columns.
+        forgotten: Whose messages are left out.
+
+    Attributes:
+        columns: What is known of each table's columns.
+        suppression: Leaves the messages of forgotten people out.
     """
 
     def __init__(
@@ -66,14 +76,22 @@ class Shaper:
         stored: Mapping[str, Mapping[str, TColumnSchema]],
         normalize: Callable[[str], str],
         load_id: str,
+        rules: ColumnRules,
+        forgotten: Forgotten,
     ) -> None:
         self._connection = engine.cursor()
+        for name, pad in zip((_INNER_PAD, _OUTER_PAD), rules.hmac_pads(), strict=True):
+            # a variable keeps the key out of every statement, and so out of every error
+            self._connection.execute(f"SET VARIABLE {name} = ?", [pad])
+        self._rules = rules
+        self.suppression = Suppression(self._connection, forgotten)
         self._connection.execute("CREATE TEMP TABLE claimed (company_id BIGINT, message_id VARCHAR)")
         self._lists = [name for name in LISTS if name in selection.include]
         self._reads_trace = "trace_id" in selection.include
         self._load_id = load_id
         self.columns = {
-            table: TableColumns(table, stored.get(table, {}), normalize) for table in (MESSAGES, *CHILD_TABLES.values())
+            table: TableColumns(table, stored.get(table, {}), normalize, rules.rules.get(table, {}))
+            for table in (MESSAGES, *CHILD_TABLES.values())
         }
 
     @property
@@ -93,15 +111,7 @@ class Shaper:
             one window to the other between two requests. dlt's merge does not deduplicate what it loads at once, so such
             a window has to wait for the next load. Its ids are not noted.
         """
-        pages = [(number, read.window.company_id, page.ids) for number, read in enumerate(reads) for page in read.pages]
-        claims = pa.table(
-            {
-                "window_no": _repeated([(number, len(ids)) for number, _, ids in pages]),
-                "company_id": _repeated([(company_id, len(ids)) for _, company_id, ids in pages]),
-                "message_id": pa.chunked_array([ids for _, _, ids in pages], pa.string()),
-            }
-        )
-        self._connection.register("claims", claims)
+        self._connection.register("claims", message_ids(reads))
         late = self._connection.execute(
             "SELECT DISTINCT window_no FROM claims SEMI JOIN claimed USING (company_id, message_id) UNION"
             " SELECT DISTINCT c.window_no FROM claims c JOIN (SELECT company_id, message_id, min(window_no) AS first"
@@ -124,7 +134,7 @@ class Shaper:
                 destination has them, so that what was not asked for stays as it is.
         """
         # `stored` is always there, so that one statement serves runs with and without left-out includes
-        self._connection.register("stored", NOTHING_STORED if stored_rows is None else stored_rows)
+        self._connection.register("stored", LEFT_OUT.empty_table() if stored_rows is None else stored_rows)
         for pages in _batches(reads):
             yield self._shape_pages(pages)
         self._connection.unregister("stored")
@@ -132,10 +142,13 @@ class Shaper:
     def _shape_pages(self, pages: Sequence[_Source]) -> ShapedBatch:
         self._connection.register("sources", _sources_table(pages))
         members = self._read_batch(pages)
-        tables, counts = {MESSAGES: self._messages(members)}, {MESSAGES: self._count("batch")}
+        children: dict[str, pa.Table] = {}
+        counts = {MESSAGES: self._count("batch")}
         for name in self._lists:
-            tables[CHILD_TABLES[name]] = self._children(name)
+            children[name] = self._children(name)
             counts[CHILD_TABLES[name]] = self._count("items")
+        tables = {MESSAGES: self._messages(members, children)}
+        tables |= {CHILD_TABLES[name]: table for name, table in children.items()}
         self._connection.execute("DROP TABLE batch")
         self._connection.unregister("sources")
         return ShapedBatch(tables, counts)
@@ -149,10 +162,12 @@ class Shaper:
         source = {"paths": [str(s.page.path) for s in pages], "line_limit": line_limit(longest)}
         unknown = _unknown_members([s.page for s in pages])
         try:
-            return self._create_batch(source, unknown, general=False)
+            members = self._create_batch(source, unknown, general=False)
         except duckdb.Error:
             # a member that should be an object is something else, or names differ in letter case only
-            return self._create_batch(source, unknown, general=True)
+            members = self._create_batch(source, unknown, general=True)
+        self.suppression.apply(self._author("id"), self._author("type"))
+        return members
 
     def _create_batch(self, source: dict[str, Any], unknown: dict[str, list[str]], general: bool) -> list[Member]:
         """Reads pages by declared columns, or in `general` line by line as JSON, which takes whatever a line holds."""
@@ -216,10 +231,11 @@ class Shaper:
         """The columns that hold the members of a batch: name to SQL."""
         known = self.columns[table]
         declared = {column.name for column in DECLARED[table]}
+        columns = self._ruled_columns(table, members)
+        members = [member for member in members if self._rules.of(table, member.column) is None]
         types = {member.column: known.data_type(member.column) or member.data_type for member in members}
         open_members = [m for m in members if m.json and not (takes_any(types[m.column]) and m.column in declared)]
         kinds = self._kinds(relation, open_members, types)
-        columns = {}
         for member in members:
             found = kinds.get(member.column)
             data_type = types[member.column] or choose_type(found or ())
@@ -234,6 +250,24 @@ class Shaper:
                 columns[name] = value_sql(member, data_type, variant, shares=True)
         return columns
 
+    def _ruled_columns(self, table: str, members: Sequence[Member]) -> dict[str, str]:
+        """The columns of the members that have a rule: name to SQL."""
+        known = self.columns[table]
+        columns = {}
+        for member in members:
+            rule = self._rules.of(table, member.column)
+            data_type = known.data_type(member.column)
+            if rule == "null":
+                known.add(member.column, data_type or member.data_type or "text")
+                columns[member.column] = _EMPTY
+            elif rule == "hmac":
+                # a column that earlier loads made for another type can't hold it
+                is_variant = data_type not in (None, "text")
+                name = variant_name(member.column, "text") if is_variant else member.column
+                known.add(name, "text", is_variant)
+                columns[name] = _hmac(member.text)
+        return columns
+
     def _kinds(
         self, relation: str, members: Sequence[Member], types: Mapping[str, DataType | None]
     ) -> dict[str, list[DataType]]:
@@ -246,24 +280,36 @@ class Shaper:
         assert row is not None
         return {member.column: kinds or [] for member, kinds in zip(members, row, strict=True)}
 
-    def _messages(self, members: Sequence[Member]) -> pa.Table:
-        columns = self._member_columns(MESSAGES, "batch", members)
-        trace = "batch.trace_id" if self._reads_trace else "stored.trace_id"
-        selected = {
-            **{name: f"batch.{name}" for name in _LIFTED},
-            **columns,
-            "trace_id": trace,
-        }
-        # exported_at differs in every export; a left-out list keeps the part of the hash that it had
+    def _messages(self, members: Sequence[Member], children: Mapping[str, pa.Table]) -> pa.Table:
+        trace = [Member("trace_id", None, "batch.trace_id", "text")] if self._reads_trace else []
+        columns = self._member_columns(MESSAGES, "batch", [*members, *trace])
+        if not self._reads_trace and self._rules.of(MESSAGES, "trace_id") is None:
+            columns["trace_id"] = "stored.trace_id"
+        selected = {**{name: f"batch.{name}" for name in _LIFTED}, **columns}
+        # exported_at differs in every export; a left-out list keeps the part of the hash that it had, dashes if it had none
         parts = [_digest(self._content(MESSAGES, selected, but=("metadata__exported_at",)))]
         for position, name in enumerate(LISTS, start=1):
-            kept = f"coalesce(substr(stored._row_hash, {position * HASH_PART + 1}, {HASH_PART}), '')"
-            parts.append(_digest(f"coalesce(CAST({name} AS VARCHAR), '')") if name in self._lists else kept)
+            kept = f"rpad(coalesce(substr(stored._row_hash, {position * HASH_PART + 1}, {HASH_PART}), ''), {HASH_PART}, '-')"
+            parts.append(_digest(self._list_content(name, children[name])) if name in self._lists else kept)
         selected["_row_hash"] = " || ".join(parts)
         selected["_dlt_id"] = "batch.message_key"
         selected["_dlt_load_id"] = "$load_id"
         relation = "batch" if self._reads_everything else "batch LEFT JOIN stored USING (company_id, message_id)"
         return self._arrow(MESSAGES, relation, selected)
+
+    def _list_content(self, name: str, items: pa.Table) -> str:
+        """SQL of one text that is equal just for equal lists."""
+        if not self._rules.apply_to(CHILD_TABLES[name]):
+            return f"coalesce(CAST({name} AS VARCHAR), '')"
+        # what a rule keeps out of the warehouse must not be guessed from a hash either
+        digests = identifier(f"digests_of_{name}")
+        self._connection.register("ruled_items", items)
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {digests} AS SELECT _dlt_parent_id AS message_key,"
+            " string_agg(_row_hash, ' ' ORDER BY _dlt_list_idx) AS content FROM ruled_items GROUP BY ALL"
+        )
+        self._connection.unregister("ruled_items")
+        return f"coalesce((SELECT content FROM {digests} AS d WHERE d.message_key = batch.message_key), '')"
 
     @property
     def _reads_everything(self) -> bool:
@@ -274,7 +320,7 @@ class Shaper:
         self._connection.execute(
             "CREATE OR REPLACE TEMP TABLE items AS"
             f" SELECT window_no, message_key, {', '.join(_LIFTED)}, author_id, generate_subscripts(items, 1) - 1 AS list_idx, unnest(items) AS item"
-            f" FROM (SELECT window_no, message_key, {', '.join(_LIFTED)}, {self._author_id()} AS author_id,"
+            f" FROM (SELECT window_no, message_key, {', '.join(_LIFTED)}, {self._author('id')} AS author_id,"
             # a single item where a list should be is read as a list of one
             f" CASE json_type({name}) WHEN 'ARRAY' THEN json_extract({name}, '$[*]') WHEN 'NULL' THEN [] ELSE [{name}] END"
             f" AS items FROM batch WHERE {name} IS NOT NULL)"
@@ -293,7 +339,9 @@ class Shaper:
             **lifted,
             "_dlt_list_idx": "list_idx",
             **columns,
-            "_row_hash": _digest(self._content(table, {**lifted, "item": "item"})),
+            "_row_hash": _digest(
+                self._content(table, {**lifted, **(columns if self._rules.apply_to(table) else {"item": "item"})})
+            ),
             "_dlt_id": "message_key || '-' || list_idx",
             "_dlt_load_id": "$load_id",
             "_dlt_parent_id": "message_key",
@@ -312,9 +360,9 @@ class Shaper:
         # JSON frames its values, so no two different rows look alike
         return f"concat_ws(' ', to_json(row({', '.join(fixed)})){''.join(f', {sql}' for sql in others)})"
 
-    def _author_id(self) -> str:
+    def _author(self, member: str) -> str:
         row = self._connection.execute("SELECT typeof(author) FROM batch LIMIT 1").fetchone()
-        return "author ->> '/id'" if row and row[0] == "JSON" else "author.id"
+        return f"(author ->> {pointer(member)})" if row and row[0] == "JSON" else f"author.{member}"
 
     def _arrow(self, table: str, relation: str, selected: Mapping[str, str]) -> pa.Table:
         columns = [column for column in self.columns[table].all if column.name in selected]
@@ -325,14 +373,6 @@ class Shaper:
         return pa.Table.from_arrays(
             [result.column(i).cast(schema.field(i).type) for i in range(len(columns))], schema=schema
         )
-
-
-NOTHING_STORED = pa.table(
-    {
-        "company_id": pa.array([], pa.int64()),
-        **{name: pa.array([], pa.string()) for name in ("message_id", "trace_id", "_row_hash")},
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -369,10 +409,6 @@ def _sources_table(pages: Sequence[_Source]) -> pa.Table:
     )
 
 
-def _repeated(runs: Sequence[tuple[int, int]]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), length) for value, length in runs], pa.int64())
-
-
 def _unknown_members(pages: Sequence[Page]) -> dict[str, list[str]]:
     """Members nobody declared, by the object they stand in, in a stable order."""
     unknown = {}
@@ -385,6 +421,16 @@ def _unknown_members(pages: Sequence[Page]) -> dict[str, list[str]]:
 def _struct_type(site: Site) -> str:
     fields = (f"{identifier(name)} {'VARCHAR' if kind == 'text' else 'JSON'}" for name, kind in site.members.items())
     return f"STRUCT({', '.join(fields)})"
+
+
+_INNER_PAD, _OUTER_PAD = "mindo_hmac_inner_pad", "mindo_hmac_outer_pad"
+_EMPTY = "CAST(NULL AS VARCHAR)"
+
+
+def _hmac(text: str) -> str:
+    """SQL of the HMAC-SHA256 of a text in UTF-8, as hexadecimal digits (RFC 2104; DuckDB has only the plain hash)."""
+    inner = f"unhex(sha256(getvariable('{_INNER_PAD}') || encode({text})))"
+    return f"sha256(getvariable('{_OUTER_PAD}') || {inner})"
 
 
 def _digest(sql: str) -> str:

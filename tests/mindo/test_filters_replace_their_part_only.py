@@ -212,3 +212,13 @@ def test_lists_left_out_from_the_start_are_empty_tables_until_they_are_asked_for
     assert query(laboratory.database, "SELECT DISTINCT tool_calls FROM export_windows") == [(None,)]
     laboratory.complete_run()
     laboratory.mirrors(42)
+
+
+@pytest.mark.parametrize("include", ["tool_calls", "tool_calls,trace_id", "extractions", "none"])
+def test_what_was_never_asked_for_does_not_make_messages_look_changed(laboratory: Laboratory, include: str) -> None:
+    laboratory.complete_run(include=include)
+    before = snapshot(laboratory.database)
+    laboratory.complete_run(include=include, from_date=START, to_date=NOW)
+    assert snapshot(laboratory.database) == before
+    laboratory.complete_run(from_date=START, to_date=NOW)
+    laboratory.mirrors()
