@@ -199,7 +199,27 @@ def run_backfill(
         if not left:
             coverage.finish_backfill(backfill.key)
 
-    _run_plan(warehouse, options, companies, backfill.plan, record, progress, outcome, load_messages)
+    _run_plan(warehouse, options, companies, list(backfill.plan), record, progress, outcome, load_messages)
+
+
+def run_windows(
+    warehouse: Warehouse,
+    options: Options,
+    companies: Sequence[Company],
+    windows: Sequence[Window],
+    progress: Progress,
+    outcome: Outcome,
+    load_messages: int = DEFAULT_LOAD_MESSAGES,
+) -> None:
+    """Reads just these windows. No watermark moves, but a later increment need not read them again.
+
+    Args and errors are those of `run_increment`.
+    """
+
+    def record(coverage: Coverage, load: Load) -> None:
+        coverage.record_complete(options.selection, [window.read.window for window in load.complete])
+
+    _run_plan(warehouse, options, companies, list(windows), record, progress, outcome, load_messages)
 
 
 def _run_plan(
@@ -212,6 +232,7 @@ def _run_plan(
     outcome: Outcome,
     load_messages: int,
 ) -> None:
+    plan += _left_unfinished(warehouse, options, companies, plan)
     outcome.planned = list(plan)
     progress.planned(plan)
     # Arrow's own allocator keeps what it freed: a quarter of the peak memory of a long backfill
@@ -223,7 +244,13 @@ def _run_plan(
             with WindowReader(options, plan, progress.page_read) as reader:
                 while not reader.exhausted:
                     load = Load(outcome.run_id)
-                    info = warehouse.pipeline.run(load_source(reader, load, record, list(companies), load_messages))
+                    source = load_source(reader, load, record, list(companies), load_messages)
+                    try:
+                        info = warehouse.pipeline.run(source)
+                    except BaseException:
+                        warehouse.unfinished.add([window.read.window for window in load.complete], options.selection)
+                        raise
+                    warehouse.unfinished.remove([window.read.window for window in load.complete], options.selection)
                     outcome.load_ids += info.loads_ids
                     outcome.complete += load.complete
                     outcome.incomplete += load.incomplete
@@ -236,3 +263,15 @@ def _run_plan(
                 return
         moved = ApiError("messages kept moving between windows while they were read; run again")
         outcome.incomplete += [WindowRead(window, error=moved) for window in plan]
+
+
+def _left_unfinished(
+    warehouse: Warehouse, options: Options, companies: Sequence[Company], plan: Sequence[Window]
+) -> list[Window]:
+    """What an earlier run could not finish and this plan does not read anyway."""
+    windows = []
+    for company in companies:
+        planned = [(window.start, window.end) for window in plan if window.company_id == company.company_id]
+        ranges = subtract_ranges(warehouse.unfinished.ranges(company.company_id, options.selection), planned)
+        windows += plan_windows(company.company_id, ranges, options.window)
+    return windows

@@ -5,29 +5,34 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.pipeline.trace import TRACE_FILE_NAME
 from filelock import FileLock, Timeout
 
 from mindo import ConfigurationError, Coverage
+from mindo.columns import DECLARED
 from mindo.settings import SOURCE_NAME
+from mindo.spool import PrivateFolder
 
 from .defaults import register_defaults
 from .errors import DestinationError, destination_line
+from .pending import finish_packages
+from .unfinished import Unfinished
 
 PIPELINE_NAME = "mindo"
 DEFAULT_DATASET = "mindo"
 DEFAULT_DESTINATION = "duckdb"
 _WRITE_BITS = 0o222
+_ARROW_ROWS = 50_000
 _UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependencyException)
 
 
@@ -46,6 +51,7 @@ class Warehouse:
         location: Where the warehouse is, without credentials.
         file: The file of a DuckDB warehouse; `None` for any other destination.
         pipeline: The pipeline that the last `reading` or `writing` opened.
+        unfinished: Windows whose load failed.
 
     Raises:
         ConfigurationError: If dlt knows no such destination or can't read its credentials.
@@ -59,15 +65,14 @@ class Warehouse:
         self.destination = destination or DEFAULT_DESTINATION
         self.dataset = dataset or DEFAULT_DATASET
         self._factory: Any = dlt.destinations.duckdb(str(database)) if database else self.destination
-        self._scratch = Path(tempfile.mkdtemp(prefix="mindo-"))
-        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._scratch = PrivateFolder()
         try:
-            self.pipeline = self._open_pipeline(self._scratch)
+            self.pipeline = self._open_pipeline(self._scratch.path)
             client = self.pipeline.destination_client()
             self.location = str(client.config)
             self.file = _database_file(client)
             if self.file is not None:
-                self.pipeline = self._open_pipeline(self._scratch, _read_only(client))
+                self.pipeline = self._open_pipeline(self._scratch.path, _read_only(client))
         except _UNUSABLE as error:
             raise ConfigurationError(_unusable_line(self.destination, error)) from error
         except Exception as error:
@@ -76,6 +81,7 @@ class Warehouse:
         # a folder of its own for each warehouse: unfinished packages and state must never go to another one
         root = Path(str(dlt.config.get("pipelines_dir"))).absolute()
         self._folder = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
+        self.unfinished = Unfinished(self._folder / "unfinished.json")
 
     def _open_pipeline(self, folder: Path, factory: Any = None) -> dlt.Pipeline:
         return dlt.pipeline(
@@ -85,6 +91,8 @@ class Warehouse:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Holds the warehouse for one writer: checks that it can be written, then finishes what a killed run left.
+
+        A load that fails inside leaves no rows, neither in local packages nor in the staging dataset.
 
         Afterwards the local state is the destination's: a warehouse restored from a backup, or deleted, is read as it is.
 
@@ -98,7 +106,24 @@ class Warehouse:
                 self._catch_up()
             except Exception as error:
                 raise self._error(error, "it can't be written, or what an earlier run left can't be loaded") from error
-            yield
+            try:
+                yield
+            except BaseException:
+                self._drop_rows_of_failed_load()
+                raise
+            finally:
+                # dlt's trace keeps the messages of exceptions, and the database's can quote rows
+                Path(self.pipeline.working_dir, TRACE_FILE_NAME).unlink(missing_ok=True)
+
+    def check_free(self) -> None:
+        """Finds out whether another run is writing, before anything else is done.
+
+        Raises:
+            DestinationError: If there is one.
+        """
+        if self._folder.exists():
+            with self._locked():
+                pass
 
     def check_writable(self) -> None:
         """Finds out whether a run could write, and leaves everything as it is.
@@ -115,7 +140,7 @@ class Warehouse:
             return
         with self._locked() if self._folder.exists() else nullcontext():
             try:
-                writable = self._open_pipeline(self._scratch)
+                writable = self._open_pipeline(self._scratch.path)
                 with writable.destination_client() as client:
                     client.is_storage_initialized()
             except Exception as error:
@@ -146,8 +171,7 @@ class Warehouse:
                     with scope:
                         if client.has_dataset():
                             client.drop_dataset()
-            self.pipeline = self.pipeline.drop()
-            self.pipeline.sync_destination()
+            self._drop_local_state()
         except Exception as error:
             raise self._error(error, "its dataset can't be dropped") from error
 
@@ -156,6 +180,12 @@ class Warehouse:
         """What was read completely, as of the last `writing` or `reading`."""
         sources = self.pipeline.state.get("sources", {})
         return Coverage(sources.get(SOURCE_NAME, {}).get("resources", {}).get("messages", {}))
+
+    @property
+    def schema(self) -> dlt.Schema:
+        """The schema of the tables as dlt knows it, as of the last `writing` or `reading`; an empty one if nothing was ever loaded."""
+        schemas = self.pipeline.schemas
+        return schemas[SOURCE_NAME] if SOURCE_NAME in schemas else dlt.Schema(SOURCE_NAME)
 
     def query(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         """Runs a query in which `{table}` stands for a qualified table name; no rows where a table is missing.
@@ -175,6 +205,52 @@ class Warehouse:
             return []
         except Exception as error:
             raise self._error(error, "a query failed") from error
+
+    def query_arrow(self, sql: str, *parameters: Any, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Like `query`, but some ten thousand rows at a time, as Arrow tables of the given schema."""
+        if self.file is not None and not self.file.exists():
+            return
+        try:
+            with self.pipeline.sql_client() as client:
+                qualified = sql.format_map(_QualifiedNames(client))
+                with client.execute_query(qualified, *parameters) as cursor:
+                    for rows in cursor.iter_arrow(_ARROW_ROWS):
+                        yield rows.rename_columns(schema.names).cast(schema)
+        except DestinationUndefinedEntity:
+            return
+        except Exception as error:
+            raise self._error(error, "a query failed") from error
+
+    def change(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
+        """Runs statements as in `query`, in one transaction where the destination has them. Needs `writing`.
+
+        Raises:
+            DestinationError: If one of them fails.
+        """
+        try:
+            with self.pipeline.sql_client() as client:
+                names = _QualifiedNames(client)
+                # dlt does not say of DuckDB that it has transactions, but it has
+                has_none = client.capabilities.supports_transactions is False
+                with nullcontext() if has_none else client.begin_transaction():
+                    for sql, parameters in statements:
+                        client.execute_sql(sql.format_map(names), *parameters)
+        except Exception as error:
+            raise self._error(error, "rows can't be deleted") from error
+
+    def empty_staging(self, tables: Sequence[str]) -> None:
+        """Empties tables of the staging dataset, whatever dlt's configuration leaves in it. Needs `writing`.
+
+        Raises:
+            DestinationError: If that fails.
+        """
+        try:
+            with self.pipeline.destination_client() as client, client.with_staging_dataset():  # type: ignore[attr-defined]
+                there = [name for name, columns in client.get_storage_tables(tables) if columns]  # type: ignore[attr-defined]
+                if there:
+                    client.sql_client.truncate_tables(*there)  # type: ignore[attr-defined]
+        except Exception as error:
+            raise self._error(error, "the staging dataset can't be emptied") from error
 
     def count_rows(self, tables: Sequence[str]) -> dict[str, int]:
         """Rows of tables; a table that is not there has none."""
@@ -219,12 +295,39 @@ class Warehouse:
     def _catch_up(self) -> None:
         with self.pipeline.destination_client() as client:
             client.is_storage_initialized()
+            if self.file is not None:
+                # what a killed process spilled holds rows, and DuckDB itself never removes it; now nobody else has it open
+                shutil.rmtree(f"{self.file}.tmp", ignore_errors=True)
         if self.pipeline.has_pending_data:
-            if self.pipeline.list_extracted_load_packages():
-                self.pipeline.normalize()
-            self.pipeline.load()
-        self.pipeline = self.pipeline.drop()
+            finish_packages(self.pipeline, self._stored_sources())
+        self._drop_local_state()
+
+    def _drop_local_state(self) -> None:
+        """Replaces the local state by the destination's."""
+        # renamed first: dlt deletes file by file, and what a kill leaves of that is no pipeline any more
+        folder = Path(self.pipeline.working_dir)
+        dropped = folder.with_name(f"{folder.name}.dropped")
+        shutil.rmtree(dropped, ignore_errors=True)
+        if folder.exists():
+            folder.rename(dropped)
+            shutil.rmtree(dropped)
+        self.pipeline = self._open_pipeline(self._folder)
         self.pipeline.sync_destination()
+
+    def _drop_rows_of_failed_load(self) -> None:
+        try:
+            self._drop_local_state()
+            self.empty_staging(tuple(DECLARED))
+        except Exception:
+            # the failure that led here is the one to tell; the next run cleans up as after a crash
+            return
+
+    def _stored_sources(self) -> Mapping[str, Any]:
+        """The state of the sources as the destination holds it, whatever the local state is."""
+        stored = self._open_pipeline(self._scratch.path)
+        stored.sync_destination()
+        sources: Mapping[str, Any] = stored.state.get("sources", {})
+        return sources
 
 
 class _QualifiedNames(dict[str, str]):
