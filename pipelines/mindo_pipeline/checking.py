@@ -10,6 +10,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from mindo import Company, MindoClient, Options, resolve_companies, resolve_options
+from mindo.column_rules import is_declared
 from mindo.settings import GLOBAL_KEY_PREFIX
 
 from .console import clean, duration, moment
@@ -62,6 +63,7 @@ def _checks(given: dict[str, Any], destination: str | None, dataset: str | None)
         yield Check("base URL", "ok", options.base_url)
         yield from _api_checks(replace(options, max_attempts=min(options.max_attempts, _ATTEMPTS)))
         yield _history_check(options)
+        yield from _column_rules_checks(options)
     yield from _destination_checks(destination, dataset)
 
 
@@ -142,6 +144,17 @@ def _history_check(options: Options) -> Check:
         start, end = options.interval
         return Check("range", "ok", f"{moment(start)} to {moment(end)} UTC; it moves no watermark")
     return Check("history", "ok", f"begins {moment(options.start)} UTC; {lookback}")
+
+
+def _column_rules_checks(options: Options) -> Iterator[Check]:
+    for table, rules in options.column_rules.rules.items():
+        for column, rule in rules.items():
+            line = f"{table}.{column}: {rule}"
+            if is_declared(table, column):
+                yield Check("column rule", "ok", line)
+            else:
+                note = "the API's documentation does not name this column; see that it is spelt as in the warehouse"
+                yield Check("column rule", "warning", f"{line}; {note}")
 
 
 def _destination_checks(destination: str | None, dataset: str | None) -> Iterator[Check]:

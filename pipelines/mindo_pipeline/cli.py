@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -14,6 +15,9 @@ import typer
 from . import commands
 from .exit_codes import ExitCode
 from .session import Session, Verdict
+
+_PRIVATE: Final = 0o077
+"""Takes all rights from everyone but the owner."""
 
 _HELP: Final = """
 Loads chat messages from Mindo's Qualitative Export API into DuckDB and other warehouses, so that the tables hold exactly
@@ -33,6 +37,7 @@ Exit codes
        is loaded, the rest is named; run again later
   4    a window would have lost too many messages and was refused
   5    the destination can't be written, or another run is writing
+  6    verify: the warehouse does not hold what the API returns
   130  stopped by Ctrl-C or SIGTERM; what was loaded stays
 """
 
@@ -49,7 +54,23 @@ Examples
 _PANELS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "Try it out": {"demo": {}, "emulator": {}},
     "Start with a key": {"init": {}, "check": {}},
-    "Load and look": {"plan": {}, "run": {"epilog": _EXIT_CODES}, "backfill": {"epilog": _EXIT_CODES}, "status": {}},
+    "Load and look": {
+        "plan": {},
+        "run": {"epilog": _EXIT_CODES},
+        "backfill": {"epilog": _EXIT_CODES},
+        "status": {},
+        "verify": {"epilog": _EXIT_CODES},
+    },
+    "Change what was loaded": {"state": {}, "forget": {}},
+}
+
+_GROUPS: Final[dict[str, tuple[str, ...]]] = {"state": ("show", "rewind", "forget")}
+"""Commands that have commands of their own."""
+
+_GROUP_HELP: Final = {
+    "state": """Show or change what counts as read, which decides what the next run reads.
+
+    `mindo state forget` forgets positions; `mindo forget` forgets people."""
 }
 
 
@@ -68,10 +89,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _add_command(parent: typer.Typer, name: str, function: Any, panel: str | None, settings: dict[str, Any]) -> None:
+    parent.command(name, help=_unwrapped(function.__doc__), rich_help_panel=panel, **settings)(function)
+
+
+def _add_group(name: str, panel: str) -> None:
+    group = typer.Typer(help=_unwrapped(_GROUP_HELP[name]), rich_markup_mode="rich", invoke_without_command=True)
+    group.callback()(_help_without_command)
+    for member in _GROUPS[name]:
+        _add_command(group, member, getattr(commands, f"{name}_{member}"), None, {})
+    app.add_typer(group, name=name, rich_help_panel=panel)
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help().rstrip(), nl=False)
+
+
 for _panel, _names in _PANELS.items():
     for _name, _settings in _names.items():
-        _command = getattr(commands, _name)
-        app.command(_name, help=_unwrapped(_command.__doc__), rich_help_panel=_panel, **_settings)(_command)
+        if _name in _GROUPS:
+            _add_group(_name, _panel)
+        else:
+            _add_command(app, _name, getattr(commands, _name), _panel, _settings)
 
 
 def _print_version(wanted: bool) -> None:
@@ -89,8 +130,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help().rstrip(), nl=False)
+    _help_without_command(context)
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -108,15 +148,27 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _usage_error(message: str, arguments: Sequence[str]) -> int:
-    known = {name for names in _PANELS.values() for name in names}
-    command = next((argument for argument in arguments if argument in known), "")
+    command = _named_command(arguments)
     line = f"{' '.join(message.split()).rstrip('.')}; see `{f'mindo {command}'.strip()} --help`."
     Session(command or "mindo", "--json" in arguments).finish(Verdict(ExitCode.CONFIGURATION, line))
     return ExitCode.CONFIGURATION
 
 
+def _named_command(arguments: Sequence[str]) -> str:
+    """The command that was typed, as far as there is one: `run`, `state rewind`, `state`, or nothing."""
+    known = {name for names in _PANELS.values() for name in names}
+    place = next((place for place, argument in enumerate(arguments) if argument in known), None)
+    if place is None:
+        return ""
+    name = arguments[place]
+    member = next((argument for argument in arguments[place + 1 :] if argument in _GROUPS.get(name, ())), "")
+    return f"{name} {member}".strip()
+
+
 def main() -> NoReturn:
     """The console script."""
+    # whatever is written holds personal data: the database, load packages, what DuckDB spills
+    os.umask(_PRIVATE)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -127,6 +179,7 @@ def main() -> NoReturn:
         # the reader of a pipe has left; Python would complain about it once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
-        # a request that hangs must not hold up the end
+        # a request that hangs must not hold up the end, but private folders have to go
+        atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)

@@ -22,12 +22,13 @@ _SOURCE_OPTIONS: Final = (
     "workers",
     "limit",
     "window_hours",
+    "accept_deletions",
 )
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
     """What was typed; the source takes the rest from the environment and the files, and checks all of it."""
-    return {name: context.params[name] for name in _SOURCE_OPTIONS if context.params.get(name) is not None}
+    return {name: context.params[name] for name in _SOURCE_OPTIONS if context.params.get(name) not in (None, False)}
 
 
 def demo(
@@ -185,6 +186,7 @@ def run(
     limit: o.Limit = None,
     window_hours: o.WindowHours = None,
     load_messages: o.LoadMessages = None,
+    accept_deletions: o.AcceptDeletions = False,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
     as_json: o.Json = False,
@@ -221,6 +223,7 @@ def backfill(
     limit: o.Limit = None,
     window_hours: o.WindowHours = None,
     load_messages: o.LoadMessages = None,
+    accept_deletions: o.AcceptDeletions = False,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
     as_json: o.Json = False,
@@ -257,3 +260,140 @@ def status(
         return status_command(session, destination, dataset)
 
     execute("status", body, as_json, quiet)
+
+
+def verify(
+    context: typer.Context,
+    company_ids: o.Companies = None,
+    from_date: o.FromDate = None,
+    to_date: o.ToDate = None,
+    channel: o.Channel = None,
+    direction: o.Direction = None,
+    agent_ids: o.Agents = None,
+    include: o.Include = None,
+    sample: o.Sample = None,
+    seed: o.Seed = None,
+    repair: o.Repair = False,
+    workers: o.Workers = None,
+    limit: o.Limit = None,
+    window_hours: o.WindowHours = None,
+    accept_deletions: o.AcceptDeletions = False,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Tell whether the warehouse holds exactly what the API returns.
+
+    It reads all that was loaded once more, or the range of --from and --to, and compares ids and row hashes of all four
+    tables, window by window. Without --repair nothing is written. What --include leaves out is not compared.
+
+    Exit code 0 means: every window that was compared is equal. If some differ and others can't be read whole, it is 6.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .verifying import verify_command
+
+        return verify_command(session, _given(context), destination, dataset, sample, seed, repair)
+
+    execute("verify", body, as_json, quiet)
+
+
+def state_show(
+    company_ids: o.StateCompanies = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show what the next run goes by: watermarks, ranges that count as read, gaps, unfinished backfills, forgotten people.
+
+    Each combination of filters and includes has a watermark and ranges of its own. The API is not asked.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .state import show_command
+
+        return show_command(session, company_ids, destination, dataset)
+
+    execute("state show", body, as_json, quiet)
+
+
+def state_rewind(
+    company_ids: o.StateCompanies = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="From when on to read again: 2026-04-01 or ISO-8601.")
+    ] = None,
+    yes: o.Confirmed = False,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make the next run read companies again from a time on.
+
+    Everything from that time on no longer counts as read, for every combination of filters, and no watermark is later. Rows
+    stay in the tables until the run replaces them. A row in audit_log tells of it.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .state import rewind_command
+
+        return rewind_command(session, company_ids, to, yes, destination, dataset)
+
+    execute("state rewind", body, as_json, quiet)
+
+
+def state_forget(
+    company_ids: o.StateCompanies = None,
+    everything: Annotated[bool, typer.Option("--all", help="All companies.")] = False,
+    yes: o.Confirmed = False,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Drop the positions of companies: the next run begins again at the start date. For people see `mindo forget`.
+
+    Watermarks, ranges that count as read, unfinished backfills and known agents are dropped. Rows stay in the tables, and
+    people who were forgotten stay forgotten. A row in audit_log tells of it.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .state import forget_state_command
+
+        return forget_state_command(session, company_ids, everything, yes, destination, dataset)
+
+    execute("state forget", body, as_json, quiet)
+
+
+def forget(
+    contacts: Annotated[
+        list[str] | None,
+        typer.Option("--contact", metavar="ID", help="Who is forgotten, ctc_…; can be given several times."),
+    ] = None,
+    conversations: Annotated[
+        list[str] | None,
+        typer.Option("--conversation", metavar="ID", help="What is forgotten, conv_…; can be given several times."),
+    ] = None,
+    yes: o.Confirmed = False,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Erase people from the warehouse, and keep them out of later runs. For positions see `mindo state forget`.
+
+    Of a contact go all messages that it wrote, and the whole of each conversation in which no other contact wrote. Of a
+    conversation goes every message. Classifications, extractions and tool calls go with them. A DuckDB file is written anew,
+    because it would keep the text of deleted rows; that needs as much free space as the file has. A row in audit_log tells
+    of it, without any content. If it is stopped, the same command goes on. Tables that you made from these, backups and
+    copies are yours to clean.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .forgetting import forget_command
+
+        return forget_command(session, contacts or [], conversations or [], yes, destination, dataset)
+
+    execute("forget", body, as_json, quiet)

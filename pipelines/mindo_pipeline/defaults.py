@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any, Final
 
@@ -9,6 +10,10 @@ import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.runtime.telemetry import stop_telemetry
+from dlt.version import DLT_PKG_NAME
+
+from mindo.extraction import silence_expected_warnings
 
 PROVIDER_NAME: Final = "defaults of mindo"
 
@@ -47,10 +52,29 @@ DUCKDB_DEFAULTS: Final[dict[str, Any]] = {
 """In a document of its own, because `credentials` is a text in the other one."""
 
 
+class WithoutRows(logging.Filter):
+    """Takes the text out of dlt's warnings and errors, at whatever level it logs: it can quote a database that quotes rows."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keeps every record, and of a warning or an error only its place."""
+        if record.levelno >= logging.WARNING:
+            record.msg = f"{record.module}, line {record.lineno}: text left out, as it can quote messages"
+            record.args = record.exc_info = record.exc_text = record.stack_info = None
+        return True
+
+
 def register_defaults() -> None:
     """Adds the defaults behind all other providers of dlt's configuration; once per process is enough."""
+    # filters work in the order in which they were added, and this one reads the text
+    silence_expected_warnings()
+    log = logging.getLogger(DLT_PKG_NAME)
+    if not any(isinstance(known, WithoutRows) for known in log.filters):
+        log.addFilter(WithoutRows())
     providers = Container()[PluggableRunContext].providers
     if PROVIDER_NAME in providers:
         return
     for name, document in ((PROVIDER_NAME, DEFAULTS), (f"{PROVIDER_NAME} for DuckDB", DUCKDB_DEFAULTS)):
         dlt.config.register_provider(CustomLoaderDocProvider(name, partial(dict, document), supports_secrets=True))
+    # dlt reads its runtime settings when it is imported, before these defaults are there: its telemetry is on by then
+    stop_telemetry()
+    Container()[PluggableRunContext].initialize_runtime()

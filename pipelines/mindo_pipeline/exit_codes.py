@@ -18,5 +18,7 @@ class ExitCode(IntEnum):
     """A window would have lost too many messages; it was refused."""
     DESTINATION = 5
     """The destination can't be written, or another run is writing."""
+    DIFFERENT = 6
+    """`mindo verify` found that the warehouse does not hold what the API returns."""
     INTERRUPTED = 130
     """Stopped by the user (Ctrl-C) or by SIGTERM."""

@@ -18,6 +18,7 @@ from mindo import (
     resolve_options,
 )
 from mindo.columns import EXPORT_WINDOWS, MESSAGES
+from mindo.exceptions import WindowShrunk
 
 from .console import counted, duration
 from .errors import explain
@@ -111,6 +112,14 @@ class _Run:
     def verdict(self, written: int) -> Verdict:
         """How a run ended that came to its end."""
         windows, broken = counted(len(self.outcome.planned), "window"), len(self.outcome.incomplete)
+        shrunk = sum(isinstance(read.error, WindowShrunk) for read in self.outcome.incomplete)
+        if shrunk:
+            line = (
+                f"{shrunk:,} of {windows} would lose many messages and stayed as they were. If they are really gone,"
+                " run again with --accept-deletions."
+            )
+            rest = f" {broken - shrunk:,} more could not be read whole; run again later." if broken > shrunk else ""
+            return Verdict(ExitCode.GUARD, line + rest)
         if broken:
             refused = any(isinstance(read.error, AccessError) for read in self.outcome.incomplete)
             advice = "see `mindo check`, then run again" if refused else "run again later"
@@ -153,6 +162,7 @@ def load(
     run = _Run(session, options, warehouse, Outcome() if run_id is None else Outcome(run_id))
     run.describe()
     try:
+        warehouse.check_free()
         client = MindoClient(options)
         run.companies += resolve_companies(options, client)
         check_access(options, run.companies, client)
@@ -205,9 +215,16 @@ def parse_load_messages(text: str | None) -> int:
     Raises:
         ConfigurationError: If it is not a whole number above 0.
     """
-    if text is None:
-        return DEFAULT_LOAD_MESSAGES
+    return DEFAULT_LOAD_MESSAGES if text is None else parse_count("load_messages", text)
+
+
+def parse_count(name: str, text: str) -> int:
+    """Reads a number of things.
+
+    Raises:
+        ConfigurationError: If it is not a whole number above 0.
+    """
     digits = text.replace("_", "")
     if not (digits.isascii() and digits.isdigit() and int(digits) > 0):
-        raise ConfigurationError(f"load_messages: {text!r} is not a whole number above 0.")
+        raise ConfigurationError(f"{name}: {text!r} is not a whole number above 0.")
     return int(digits)

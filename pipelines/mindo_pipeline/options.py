@@ -85,6 +85,14 @@ WindowHours = Annotated[
         "--window-hours", metavar="HOURS", rich_help_panel=_HOW, help="Length of a window, up to 744. By default 24."
     ),
 ]
+AcceptDeletions = Annotated[
+    bool,
+    typer.Option(
+        "--accept-deletions",
+        rich_help_panel=_HOW,
+        help="Load windows also where many messages are gone; otherwise they are refused (exit code 4).",
+    ),
+]
 LoadMessages = Annotated[
     Text,
     typer.Option(
@@ -97,6 +105,20 @@ LoadMessages = Annotated[
 NewestFirst = Annotated[
     bool, typer.Option("--newest-first", rich_help_panel=_HOW, help="Begin with the latest windows.")
 ]
+Sample = Annotated[
+    Text,
+    typer.Option("--sample", metavar="N", rich_help_panel=_READ, help="Only N windows, taken at random."),
+]
+Seed = Annotated[
+    Text,
+    typer.Option("--seed", metavar="N", rich_help_panel=_READ, help="The same seed takes the same windows of a plan."),
+]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair", rich_help_panel=_HOW, help="Load the windows that differ again, then compare them once more."
+    ),
+]
 Destination = Annotated[
     Text,
     typer.Option("--destination", metavar="NAME", rich_help_panel=_WHERE, help="A dlt destination. By default duckdb."),
@@ -104,6 +126,13 @@ Destination = Annotated[
 Dataset = Annotated[
     Text,
     typer.Option("--dataset", metavar="NAME", rich_help_panel=_WHERE, help="Dataset (schema). By default mindo."),
+]
+StateCompanies = Annotated[
+    Text,
+    typer.Option("--companies", metavar="IDS", rich_help_panel=_READ, help="Companies whose state it is, like 42,57."),
+]
+Confirmed = Annotated[
+    bool, typer.Option("--yes", "-y", help="Don't ask; without a terminal to ask at it has to be given.")
 ]
 Json = Annotated[
     bool,

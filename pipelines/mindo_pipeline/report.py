@@ -10,6 +10,8 @@ from rich.table import Table
 
 from mindo import Company, Coverage, Options, Window
 from mindo.columns import CHILD_TABLES, MESSAGES
+from mindo.exceptions import WindowShrunk
+from mindo.reader import WindowRead
 from mindo.windows import format_time, merge_ranges
 
 from .console import clean, counted, make_table, moment
@@ -50,7 +52,7 @@ def _windows(outcome: Outcome) -> Iterator[dict[str, Any]]:
         read = loaded.read if loaded else incomplete.get(window)
         yield {
             **window_document(window),
-            "status": "complete" if loaded else "incomplete" if read else "not_reached",
+            "status": "complete" if loaded else failed_status(read) if read else "not_reached",
             "counts": loaded.rows if loaded else {},
             "pages": read.page_count if read else 0,
             "requests": read.requests if read else 0,
@@ -58,6 +60,11 @@ def _windows(outcome: Outcome) -> Iterator[dict[str, Any]]:
             "bytes": read.bytes if read else 0,
             "error": str(read.error) if read and read.error else None,
         }
+
+
+def failed_status(read: WindowRead) -> str:
+    """What became of a window of which nothing was loaded."""
+    return "refused" if isinstance(read.error, WindowShrunk) else "incomplete"
 
 
 def window_document(window: Window) -> dict[str, Any]:
@@ -70,20 +77,24 @@ def window_document(window: Window) -> dict[str, Any]:
 
 
 def incomplete_lines(outcome: Outcome) -> list[str]:
-    """The incomplete windows with their reasons; adjacent ones with the same reason on one line."""
-    reads = sorted(outcome.incomplete, key=lambda read: (read.window.company_id, str(read.error), read.window.start))
+    """The incomplete and the refused windows with their reasons; adjacent ones with the same reason on one line."""
+    reads = sorted(outcome.incomplete, key=lambda read: (*_told_together(read), read.window.start))
     lines = []
-    for (company_id, reason), group in groupby(reads, key=lambda read: (read.window.company_id, str(read.error))):
+    for (company_id, status, reason), group in groupby(reads, key=_told_together):
         windows = [read.window for read in group]
         for start, end in merge_ranges((window.start, window.end) for window in windows):
             count = sum(start <= window.start < end for window in windows)
             lines.append(
-                f"incomplete: company {company_id} [{format_time(start)}, {format_time(end)})"
+                f"{status}: company {company_id} [{format_time(start)}, {format_time(end)})"
                 f" ({counted(count, 'window')}): {clean(reason)}"
             )
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} more; --json names them all."]
     return lines
+
+
+def _told_together(read: WindowRead) -> tuple[int, str, str]:
+    return read.window.company_id, failed_status(read), str(read.error)
 
 
 def companies_table(

@@ -26,6 +26,12 @@ from .console import clean, make_console
 from .exit_codes import ExitCode
 
 DEBUG_VARIABLE: Final = "MINDO_DEBUG"
+_STATUSES: Final = {
+    ExitCode.COMPLETE: "complete",
+    ExitCode.GUARD: "refused",
+    ExitCode.DIFFERENT: "different",
+    ExitCode.INTERRUPTED: "interrupted",
+}
 
 
 class Verdict(NamedTuple):
@@ -109,10 +115,10 @@ class Session:
 
     def status(self, code: ExitCode) -> str:
         """The exit code as a word."""
-        some_incomplete = any(window["status"] == "incomplete" for window in self.document.get("windows", []))
-        if code is ExitCode.API and some_incomplete:
+        statuses = {window["status"] for window in self.document.get("windows", [])}
+        if code is ExitCode.API and "incomplete" in statuses:
             return "incomplete"
-        return {ExitCode.COMPLETE: "complete", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed")
+        return _STATUSES.get(code, "failed")
 
     def ended(self, verdict: Verdict) -> dict[str, Any]:
         """The whole JSON object."""

@@ -189,7 +189,7 @@ def test_progress_off_a_terminal_is_plain_lines_on_standard_error(api: Emulator[
 
 
 def _page(window: Window, rows: int, last: bool = True) -> Page:
-    return Page(None, [None] * rows, 0, None if last else "more", 0, False)  # type: ignore[arg-type]
+    return Page(None, [None] * rows, [], 0, None if last else "more", 0, False)  # type: ignore[arg-type]
 
 
 WINDOWS = [Window(midnight() + n * DAY, midnight() + (n + 1) * DAY, 42) for n in range(4)]
@@ -266,3 +266,41 @@ def test_standard_output_stays_a_single_object_when_a_library_prints(
     result = mindo("run", "--json")
     assert result.document["status"] == "complete"
     assert "a library prints" in result.err
+
+
+def test_a_window_that_would_lose_much_is_refused_with_its_numbers(
+    api: Emulator[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mindo("run", "--companies", "42").code == 0
+    day = midnight() - 2 * DAY
+    messages = list(api.world.truth(42, day, day + DAY))
+    for message in messages:
+        api.world.delete(message["message_id"])
+    monkeypatch.setenv("SOURCES__MINDO__SHRINK_GUARD_MESSAGES", "5")
+    refused = mindo("run", "--companies", "42", "--json")
+    assert refused.code == 4
+    assert refused.document["status"] == "refused"
+    window = next(w for w in refused.document["windows"] if w["status"] == "refused")
+    assert datetime.fromisoformat(window["start"]) == day
+    numbers = f"it would lose {len(messages)} of the {len(messages)} messages that the warehouse holds of it (100 %)"
+    assert window["error"] == f"{numbers}; the guard allows 20 %"
+    assert f"refused: company 42 [{window['start']}, {window['end']}) (1 window): {numbers}" in refused.err
+    assert "run again with --accept-deletions" in refused.err.splitlines()[-1]
+    assert count() == api.world.count(42) + len(messages)
+    accepted = mindo("run", "--companies", "42", "--accept-deletions")
+    assert accepted.code == 0
+    assert count() == api.world.count(42)
+
+
+def test_a_refused_window_weighs_more_than_one_that_could_not_be_read(
+    api: Emulator[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mindo("run", "--companies", "42").code == 0
+    day = midnight() - 2 * DAY
+    for message in list(api.world.truth(42, day, day + DAY)):
+        api.world.delete(message["message_id"])
+    api.faults.add("server_error", company=42, covering=day + DAY, times=None)
+    monkeypatch.setenv("SOURCES__MINDO__SHRINK_GUARD_MESSAGES", "5")
+    result = mindo("run", "--companies", "42")
+    assert result.code == 4
+    assert "1 more could not be read whole; run again later" in result.err.splitlines()[-1]

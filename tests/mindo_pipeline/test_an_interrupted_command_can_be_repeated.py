@@ -98,7 +98,8 @@ def test_a_backfill_reads_its_range_in_batches(api: Emulator[World]) -> None:
     assert set(result.document["watermarks"].values()) == {None}
 
 
-def test_a_backfill_can_begin_with_the_newest(api: Emulator[World]) -> None:
+def test_a_backfill_can_begin_with_the_newest(api: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__MINDO__CONFIRM_WINDOWS", "false")
     mindo("backfill", "--from", FROM, "--companies", "42", "--workers", "1", "--newest-first")
     asked = [r.params["from"] for r in api.requests if r.params["limit"] != "1"]
     assert asked == sorted(asked, reverse=True)

@@ -169,10 +169,11 @@ def test_a_locked_file_ends_the_run_with_5(api: Emulator[World]) -> None:
 
 def test_a_second_run_at_the_same_time_ends_with_5(api: Emulator[World]) -> None:
     assert mindo("run", "--companies", "42", "--from", (midnight() - DAY).isoformat()).code == 0
-    before = count("export_windows")
+    before, asked = count("export_windows"), len(api.requests)
     (lock,) = Path(".dlt/.var/pipelines").glob("*/run.lock")
     with FileLock(lock):
         result = mindo("run")
+        assert len(api.requests) == asked
         checked = mindo("check")
     assert result.code == 5
     assert "another mindo run is writing" in result.error

@@ -10,7 +10,7 @@ import pytest
 
 from mindo_emulator import Emulator, World, demo_key
 from mindo_pipeline import checking
-from tests.mindo_pipeline.harness import COMPANIES, DAY, count, left_behind, midnight, mindo
+from tests.mindo_pipeline.harness import COMPANIES, DAY, count, finish, left_behind, midnight, mindo, spawn
 from tests.support import ScriptedApi, ndjson
 
 
@@ -234,3 +234,31 @@ def test_status_tells_filtered_loads_apart(api: Emulator[World]) -> None:
 def test_status_reads_a_file_that_may_not_be_written(loaded: Emulator[World]) -> None:
     Path("warehouse.duckdb").chmod(0o400)
     assert mindo("status", "--json").document["companies"][0]["messages"] == loaded.world.count(42)
+
+
+RULES_TOML = """
+[sources.mindo.column_rules.messages]
+content__text = "drop"
+content__txt = "null"
+"""
+
+
+def test_check_lists_the_column_rules_and_doubts_names_that_nobody_documents(
+    api: Emulator[World],
+) -> None:
+    Path(".dlt").mkdir()
+    Path(".dlt/config.toml").write_text(RULES_TOML)
+    result = finish(spawn("check"))
+    assert result.code == 0
+    assert "✓ column rule: messages.content__text: drop" in result.out
+    assert "! column rule: messages.content__txt: null; the API's documentation does not name this column" in result.out
+
+
+def test_check_finds_a_rule_without_its_key(api: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__MINDO__COLUMN_RULES", '{"messages": {"content__text": "hmac"}}')
+    result = mindo("check")
+    assert result.code == 2
+    assert "hmac_key: the rule hmac needs a secret key of at least 16 characters" in result.err
+    monkeypatch.setenv("SOURCES__MINDO__HMAC_KEY", "k" * 16)
+    assert mindo("check").code == 0
+    assert "k" * 16 not in mindo("check").out
