@@ -10,7 +10,7 @@ CODE := $(wildcard sources pipelines tests benchmarks scripts)
 # More arguments: make test ARGS='-k windows -n 2', make demo ARGS='--json'.
 ARGS ?=
 
-.PHONY: help setup demo test lint format lock bench clean
+.PHONY: help setup demo test lint format lock bench torture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ lock: setup ## Compile requirements/dev.txt anew (ARGS=--upgrade for newer versi
 
 bench: setup ## Measure a backfill
 	$(BIN)/python -m benchmarks.backfill $(ARGS)
+
+torture: setup ## Kill runs and backfills 1,000 times and compare with the truth each time
+	$(BIN)/python -m tests.torture $(ARGS)
 
 clean: ## Remove the environment, caches and build artefacts; databases stay
 	rm -rf .venv .venv.lock build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis _storage
