@@ -42,8 +42,10 @@ lock: setup ## Compile requirements/dev.txt anew (ARGS=--upgrade for newer versi
 bench: setup ## Measure a backfill
 	$(BIN)/python -m benchmarks.backfill $(ARGS)
 
-torture: setup ## Kill runs and backfills 1,000 times and compare with the truth each time
+torture: setup ## Kill runs and backfills 1,000 times and compare with the truth each time; then long made-up histories
 	$(BIN)/python -m tests.torture $(ARGS)
+	MINDO_TORTURE=1 $(BIN)/python -m pytest tests/mindo/test_any_history_ends_in_the_truth.py \
+		tests/mindo/test_how_it_is_read_makes_no_difference.py
 
 clean: ## Remove the environment, caches and build artefacts; databases stay
 	rm -rf .venv .venv.lock build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis _storage

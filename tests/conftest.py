@@ -14,7 +14,9 @@ _FOREIGN = ("SOURCES__", "DESTINATION__", "DLT_", "LOAD__", "NORMALIZE__", "EXTR
 _USUAL = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
 settings.register_profile("quick", max_examples=50, database=None, **_USUAL)
 settings.register_profile("ci", max_examples=100, database=None, derandomize=True, print_blob=True, **_USUAL)
-settings.load_profile("ci" if os.environ.get("CI") else "quick")
+# many and long histories, and time to shrink one that fails
+settings.register_profile("torture", max_examples=30, stateful_step_count=40, database=None, print_blob=True, **_USUAL)
+settings.load_profile("torture" if os.environ.get("MINDO_TORTURE") else "ci" if os.environ.get("CI") else "quick")
 
 
 @pytest.fixture(autouse=True)

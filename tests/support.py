@@ -7,6 +7,7 @@ back as they are, and works out from each message, in plain Python, what every c
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections import Counter
@@ -35,6 +36,9 @@ NOW = datetime(2026, 4, 30, 3, 0, tzinfo=UTC)
 """The clock of a laboratory's first run; its world ends here."""
 
 DAY = timedelta(days=1)
+THOROUGH = bool(os.environ.get("MINDO_TORTURE"))
+"""Whether tests that can go on for hours may do so; set by MINDO_TORTURE."""
+
 COMPANIES = (42, 57, 63)
 EVERYTHING = ("classifications", "extractions", "tool_calls", "trace_id")
 LISTS = ("classifications", "extractions", "tool_calls")

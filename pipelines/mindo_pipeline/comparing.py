@@ -18,8 +18,9 @@ from mindo.columns import CHILD_TABLES, LISTS, MESSAGES
 from mindo.pages import Page
 from mindo.reader import WindowRead
 from mindo.replacing import window_markers
-from mindo.settings import AGENT_ID_PREFIX, INCLUDES
+from mindo.settings import INCLUDES
 from mindo.shaping import BATCH_ROWS, HASH_PART, Shaper
+from mindo.sightings import Sightings
 from mindo.stored import LEFT_OUT
 from mindo.windows import merge_ranges
 
@@ -178,8 +179,7 @@ class _Comparer:
         self._shaper = shaper
         self._connection = connection
         self._tables = [MESSAGES, *(CHILD_TABLES[name] for name in LISTS if name in self._selection.include)]
-        self._channels: set[str] = set()
-        self._authors: dict[int, set[str]] = {}
+        self._sightings = Sightings(reader.selection)
 
     def compare(self, reads: Sequence[WindowRead]) -> list[ComparedWindow]:
         """Compares complete windows."""
@@ -207,7 +207,7 @@ class _Comparer:
                 rows = batch.tables[table].select(_columns(table))
                 self._insert(place, rows, side=1)
             if self._selection.filtered:
-                self._learn(batch.tables[MESSAGES].select(["company_id", *_FILTERED]))
+                self._sightings.note(batch.tables[MESSAGES])
 
     def _left_out(self, windows: Sequence[Window]) -> pa.Table | None:
         """What the warehouse holds of parts that are not compared: a trace is part of the hash of a message."""
@@ -222,7 +222,8 @@ class _Comparer:
     def _take_warehouse(self, windows: Sequence[Window]) -> None:
         condition = "true"
         if self._selection.filtered:
-            markers = window_markers(windows, self._selection, self._channels, self._known_authors(windows))
+            authors = self._sightings.authors(self._warehouse.coverage, {window.company_id for window in windows})
+            markers = window_markers(windows, self._selection, self._sightings.channels, authors)
             self._connection.register("scopes", _scope_table(markers))
             # a row that the API returns is replaced by it, whatever it was before
             condition = (
@@ -263,31 +264,6 @@ class _Comparer:
                 f" WHERE rows.occurred_at < compared_windows.ends AND ({condition})",
                 {"place": place, "side": side},
             )
-
-    def _learn(self, messages: pa.Table) -> None:
-        with self._registered("messages", messages):
-            self._channels.update(
-                channel
-                for (channel,) in self._connection.execute(
-                    "SELECT DISTINCT channel FROM messages WHERE channel IS NOT NULL"
-                ).fetchall()
-            )
-            for company_id, author in self._connection.execute(
-                "SELECT DISTINCT company_id, author__id FROM messages WHERE starts_with(author__id, $prefix)",
-                {"prefix": AGENT_ID_PREFIX},
-            ).fetchall():
-                self._authors.setdefault(company_id, set()).add(author)
-
-    def _known_authors(self, windows: Sequence[Window]) -> dict[int, set[str]]:
-        agents = self._selection.agent_ids
-        known = {}
-        for company_id in {window.company_id for window in windows}:
-            seen = self._authors.get(company_id, set())
-            # as in a load: more authors than agents asked for tell nothing of which author is which agent
-            known[company_id] = self._warehouse.coverage.agent_authors(company_id, agents) | (
-                seen if len(seen) <= len(agents) else set()
-            )
-        return known
 
     @contextmanager
     def _registered(self, name: str, table: pa.Table) -> Iterator[None]:

@@ -3,7 +3,8 @@
 Kept in dlt's resource state, so it travels with the destination and is committed with the rows it speaks of::
 
     {"companies": {"42": {"<selection key>": {"watermark": "2026-05-01T03:00:00Z",
-                                              "covered": [["2026-01-01T00:00:00Z", "2026-05-01T03:00:00Z"]]}}},
+                                              "covered": [["2026-01-01T00:00:00Z", "2026-05-01T03:00:00Z"]],
+                                              "holes": [["2026-04-02T00:00:00Z", "2026-04-03T00:00:00Z"]]}}},
      "backfills": {"<range and selection>": {"42": [["2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"]]}},
      "agents": {"42": {"5": "agt_…"}},
      "forgotten": {"contacts": ["ctc_…"], "conversations": ["conv_…"], "shared": ["conv_…"]}}
@@ -53,10 +54,15 @@ class Coverage:
         return [Selection.from_key(key) for key in self._state.get("companies", {}).get(str(company_id), {})]
 
     def covered(self, company_id: int, selection: Selection) -> list[Range]:
-        """Ranges read completely with at least this selection."""
-        return merge_ranges(
-            piece for _, entry in self._entries(company_id, selection) for piece in _read_ranges(entry.get("covered"))
-        )
+        """Ranges read completely with at least this selection, and not tried in vain with it since."""
+        pieces: list[Range] = []
+        holes: list[Range] = []
+        for key, entry in self._entries(company_id, selection):
+            own_holes = _read_ranges(entry.get("holes"))
+            pieces += subtract_ranges(_read_ranges(entry.get("covered")), own_holes)
+            if key == selection.key:
+                holes = own_holes
+        return subtract_ranges(pieces, holes)
 
     def watermark(self, company_id: int, selection: Selection) -> datetime | None:
         """Up to where the tables are gap-free for at least this selection; `None` before the first run."""
@@ -81,11 +87,10 @@ class Coverage:
         holes = list(incomplete)
         for company_id in self.record_complete(selection, complete) | {w.company_id for w in holes}:
             entry = self._entry(company_id, selection)
-            covered = subtract_ranges(
-                self.covered(company_id, selection), [(w.start, w.end) for w in holes if w.company_id == company_id]
-            )
-            entry["covered"] = _write_ranges(covered)
-            reached = contiguous_end(start, covered)
+            own = [(w.start, w.end) for w in holes if w.company_id == company_id]
+            if own:
+                entry["holes"] = _write_ranges(merge_ranges([*_read_ranges(entry.get("holes")), *own]))
+            reached = contiguous_end(start, self.covered(company_id, selection))
             marks = [mark for mark in (self.watermark(company_id, selection), reached) if mark is not None]
             if marks:
                 entry["watermark"] = format_time(max(marks))
@@ -98,6 +103,11 @@ class Coverage:
         for company_id, ranges in by_company.items():
             entry = self._entry(company_id, selection)
             entry["covered"] = _write_ranges(merge_ranges([*_read_ranges(entry.get("covered")), *ranges]))
+            for key, other in self._state["companies"][str(company_id)].items():
+                if "holes" in other and selection.contains(Selection.from_key(key)):
+                    other["holes"] = _write_ranges(subtract_ranges(_read_ranges(other["holes"]), ranges))
+                    if not other["holes"]:
+                        del other["holes"]
         return set(by_company)
 
     def backfilled(self, backfill: str, company_id: int) -> list[Range]:

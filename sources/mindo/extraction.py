@@ -10,7 +10,6 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
@@ -23,8 +22,9 @@ from .discovery import SchemaChange
 from .reader import WindowRead, WindowReader, message_ids
 from .replacing import arrow_schema, make_table_hints, marker_table, window_markers
 from .selection import Selection
-from .settings import AGENT_ID_PREFIX, ALL, INCLUDES
+from .settings import ALL, INCLUDES
 from .shaping import BATCH_ROWS, Shaper
+from .sightings import Sightings
 from .stored import HELD, LEFT_OUT, StoredMessages
 from .windows import Window
 
@@ -75,9 +75,7 @@ class Extraction:
         self._selection = reader.selection
         self._load = load
         self._max_messages = max_messages
-        self._channels: set[str] = set()
-        self._authors: dict[int, set[str]] = {}
-        self._agents: dict[int, dict[int, str]] = {}
+        self._sightings = Sightings(reader.selection)
         self._ledger: list[dict[str, Any]] = []
 
     def items(self, record: Callable[[Coverage, Load], None]) -> Iterator[Any]:
@@ -114,7 +112,7 @@ class Extraction:
             shaper.close()
         self._load.changes += shaper.changes
         yield from self._closing_items(shaper, coverage, load_id)
-        for company_id, agents in self._agents.items():
+        for company_id, agents in self._sightings.agents.items():
             coverage.record_agents(company_id, agents)
         if forgotten != coverage.forgotten():
             coverage.record_forgotten(forgotten)
@@ -173,43 +171,22 @@ class Extraction:
                     windows[number].rows[table] += rows
                 if batch.tables[table].num_rows:
                     yield _item(table, batch.tables[table], shaper)
-            self._learn(batch.tables[MESSAGES])
+            self._sightings.note(batch.tables[MESSAGES])
             for name in left_out:
                 yield _item(CHILD_TABLES[name], _keepers(CHILD_TABLES[name], batch.tables[MESSAGES]), shaper)
         self._load.complete += windows
         self._ledger += [_ledger_row(self._load.run_id, window, self._selection) for window in windows]
 
-    def _learn(self, messages: pa.Table) -> None:
-        """Notes which channels and which agents' author ids came back; they decide what a filtered run may replace."""
-        self._channels.update(value for value in pc.unique(messages["channel"]).to_pylist() if value)
-        is_agent = pc.starts_with(messages["author__id"], AGENT_ID_PREFIX)
-        has_number = "agent__id" in messages.column_names and pa.types.is_integer(messages["agent__id"].type)
-        key = ["company_id", "author__id", *(["agent__id"] if has_number else [])]
-        for row in messages.select(key).filter(is_agent).group_by(key).aggregate([]).to_pylist():
-            self._authors.setdefault(row["company_id"], set()).add(row["author__id"])
-            if row.get("agent__id") is not None:
-                self._agents.setdefault(row["company_id"], {})[row["agent__id"]] = row["author__id"]
-
     def _closing_items(self, shaper: Shaper, coverage: Coverage, load_id: str) -> Iterator[Any]:
         windows = [window.read.window for window in self._load.complete]
-        markers = window_markers(windows, self._selection, self._channels, self._known_authors(coverage, windows))
+        authors = self._sightings.authors(coverage, {window.company_id for window in windows})
+        markers = window_markers(windows, self._selection, self._sightings.channels, authors)
         for table in (MESSAGES, *CHILD_TABLES.values()):
             yield _item(table, marker_table(table, markers, load_id), shaper)
         ledger = pa.Table.from_pylist(
             [row | {"_dlt_load_id": load_id} for row in self._ledger], arrow_schema(DECLARED[EXPORT_WINDOWS])
         )
         yield _item(EXPORT_WINDOWS, ledger, None)
-
-    def _known_authors(self, coverage: Coverage, windows: Iterable[Window]) -> dict[int, set[str]]:
-        known = {}
-        agent_ids = self._selection.agent_ids
-        for company_id in {window.company_id for window in windows}:
-            seen = self._authors.get(company_id, set())
-            # more authors than agents asked for: the API filters by something else than the author, so nothing may go
-            known[company_id] = coverage.agent_authors(company_id, agent_ids) | (
-                seen if len(seen) <= len(agent_ids) else set()
-            )
-        return known
 
 
 def company_items(companies: Iterable[Company]) -> Iterator[Any]:

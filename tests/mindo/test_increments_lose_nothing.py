@@ -277,3 +277,16 @@ def test_a_backfill_leaves_a_hole_for_the_same_command(small: Laboratory) -> Non
     small.backfill(**given)
     assert pages_read(small) == [(hole, hole + DAY)]
     small.mirrors(42)
+
+
+def test_a_hole_of_a_filtered_run_is_read_again_though_a_wider_run_read_it_before(loaded: Laboratory) -> None:
+    day = NOW.replace(hour=0) - DAY
+    late = loaded.world.add_message(42, day + DAY / 2, "late", channel="META_WHATSAPP")
+    loaded.emulator.faults.add("server_error", company=42, covering=day, times=None)
+    assert len(loaded.run(channel="whatsapp", max_attempts=1).incomplete) == 1
+    loaded.emulator.faults.clear()
+    loaded.now += DAY
+    assert day in [window.start for window in loaded.complete_run(channel="whatsapp", lookback_days=0).planned]
+    assert query(loaded.database, "SELECT count(*) FROM messages WHERE message_id = ?", late) == [(1,)]
+    loaded.now += DAY
+    assert day not in [window.start for window in loaded.complete_run(channel="whatsapp", lookback_days=0).planned]

@@ -134,7 +134,8 @@ def test_an_explicit_range_moves_no_watermark(api: Emulator[World]) -> None:
     assert count() == api.world.count(42, start)
 
 
-def test_filters_and_includes_reach_the_api(api: Emulator[World]) -> None:
+def test_filters_and_includes_reach_the_api(api: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__MINDO__CONFIRM_WINDOWS", "false")
     arguments = "--companies 42 --channel whatsapp --direction outgoing --agents 421,422 --include tool_calls --limit 7"
     result = mindo("run", "--json", *arguments.split())
     assert result.code == 0
