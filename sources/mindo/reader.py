@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -19,7 +20,7 @@ from .client import Attempts, MindoClient
 from .configuration import Options
 from .engine import open_engine
 from .exceptions import ApiError, ConfigurationError, CursorRefused, MindoError, WindowsIncomplete
-from .pages import Page, drop_superseded_lines, prove_page
+from .pages import Ids, Page, drop_superseded_lines, prove_page, read_ids
 from .selection import Selection
 from .settings import MAX_LIMIT
 from .spool import Spool
@@ -220,7 +221,7 @@ class WindowReader:
                     cursors.append(page.next_cursor)
                     continue
                 if not self.options.confirm_windows or self._is_confirmed(
-                    pages, _Request(window, cursors[-1]), attempts, connection
+                    pages, _Request(window, cursors[-1]), attempts
                 ):
                     break
                 contradicted += 1
@@ -237,9 +238,7 @@ class WindowReader:
             raise
         return pages
 
-    def _is_confirmed(
-        self, pages: list[Page], last: _Request, attempts: Attempts, connection: duckdb.DuckDBPyConnection
-    ) -> bool:
+    def _is_confirmed(self, pages: list[Page], last: _Request, attempts: Attempts) -> bool:
         """Asks once more whether the last page is the last.
 
         An answer that a proxy ended cleanly behind a line, before the sentinel, looks like a last page. What is missing is
@@ -250,32 +249,37 @@ class WindowReader:
         known = pa.chunked_array([page.ids for page in pages])
         request = end or last
         for _ in range(len(known) + 1):
-            page = self._read_page(request, attempts, connection)
-            page.path.unlink(missing_ok=True)
-            if not pc.all(pc.is_in(page.ids, known), min_count=0).as_py():
+            answer = self._ask_ids(request, attempts)
+            if not pc.all(pc.is_in(pa.array(answer.ids, pa.string()), known), min_count=0).as_py():
                 return False
-            if page.next_cursor is None:
+            if answer.next_cursor is None:
                 return True
             if end is None:
                 return False
             # many messages at one moment, given out in small pages
-            request = replace(request, cursor=page.next_cursor)
+            request = replace(request, cursor=answer.next_cursor)
         return False
+
+    def _ask_ids(self, asked: _Request, attempts: Attempts) -> Ids:
+        path = self._new_path()
+        try:
+            return self._client.spool_page(
+                asked.window, self.selection.params(), asked.cursor, path, read_ids, attempts, asked.limit
+            )
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _new_path(self) -> Path:
+        return self._spool.page_path(str(next(self._names)))
 
     def _read_page(self, asked: _Request, attempts: Attempts, connection: duckdb.DuckDBPyConnection) -> Page:
         params = self.selection.params()
-        path = self._spool.page_path(str(next(self._names)))
+        path = self._new_path()
         window = asked.window
 
         def request() -> Page:
             return self._client.spool_page(
-                window,
-                params,
-                asked.cursor,
-                path,
-                lambda body: prove_page(body, window, connection),
-                attempts,
-                asked.limit,
+                window, params, asked.cursor, path, lambda body: prove_page(body, window, connection), attempts
             )
 
         try:
