@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from mindo import Company, MindoClient, Options, resolve_companies, resolve_options
-from mindo.column_rules import is_declared
+from mindo.column_rules import is_foreseen
 from mindo.settings import GLOBAL_KEY_PREFIX
 
 from .console import clean, duration, moment
@@ -63,7 +63,7 @@ def _checks(given: dict[str, Any], destination: str | None, dataset: str | None)
         yield Check("base URL", "ok", options.base_url)
         yield from _api_checks(replace(options, max_attempts=min(options.max_attempts, _ATTEMPTS)))
         yield _history_check(options)
-        yield from _column_rules_checks(options)
+        yield from _column_rules_checks(options, destination, dataset)
     yield from _destination_checks(destination, dataset)
 
 
@@ -146,15 +146,24 @@ def _history_check(options: Options) -> Check:
     return Check("history", "ok", f"begins {moment(options.start)} UTC; {lookback}")
 
 
-def _column_rules_checks(options: Options) -> Iterator[Check]:
-    for table, rules in options.column_rules.rules.items():
-        for column, rule in rules.items():
-            line = f"{table}.{column}: {rule}"
-            if is_declared(table, column):
-                yield Check("column rule", "ok", line)
-            else:
-                note = "the API's documentation does not name this column; see that it is spelt as in the warehouse"
-                yield Check("column rule", "warning", f"{line}; {note}")
+def _column_rules_checks(options: Options, destination: str | None, dataset: str | None) -> Iterator[Check]:
+    rules = {(table, column): rule for table, own in options.column_rules.rules.items() for column, rule in own.items()}
+    unforeseen = {place for place in rules if not is_foreseen(*place)}
+    # a warehouse that can't be read is told by its own check
+    stored, _ = _attempt("column rule", lambda: _stored_columns(destination, dataset)) if unforeseen else (None, None)
+    for place, rule in rules.items():
+        line = f"{'.'.join(place)}: {rule}"
+        if place not in unforeseen or place in (stored or ()):
+            yield Check("column rule", "ok", line)
+        else:
+            note = "neither the API's documentation nor the warehouse has this column; see that it is spelt right"
+            yield Check("column rule", "warning", f"{line}; {note}")
+
+
+def _stored_columns(destination: str | None, dataset: str | None) -> set[tuple[str, str]]:
+    warehouse = Warehouse(destination, dataset)
+    warehouse.reading()
+    return {(table, column) for table, schema in warehouse.schema.tables.items() for column in schema["columns"]}
 
 
 def _destination_checks(destination: str | None, dataset: str | None) -> Iterator[Check]:

@@ -179,7 +179,7 @@ class _Comparer:
         self._shaper = shaper
         self._connection = connection
         self._tables = [MESSAGES, *(CHILD_TABLES[name] for name in LISTS if name in self._selection.include)]
-        self._sightings = Sightings(reader.selection)
+        self._sightings = Sightings()
 
     def compare(self, reads: Sequence[WindowRead]) -> list[ComparedWindow]:
         """Compares complete windows."""
@@ -222,7 +222,7 @@ class _Comparer:
     def _take_warehouse(self, windows: Sequence[Window]) -> None:
         condition = "true"
         if self._selection.filtered:
-            authors = self._sightings.authors(self._warehouse.coverage, {window.company_id for window in windows})
+            authors = self._warehouse.coverage.authors_by_company(windows, self._selection)
             markers = window_markers(windows, self._selection, self._sightings.channels, authors)
             self._connection.register("scopes", _scope_table(markers))
             # a row that the API returns is replaced by it, whatever it was before

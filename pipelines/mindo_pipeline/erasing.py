@@ -21,7 +21,7 @@ _MOST_PARAMETERS: Final = 1_000
 # whoever is no contact, an agent or an operator, is not somebody whose words have to stay
 _ONLY_THEIRS = f"""
 SELECT DISTINCT own.author__id, own.conversation_id FROM {{{MESSAGES}}} AS own
-WHERE own.author__id IN ({{asked}}) AND own.conversation_id IS NOT NULL AND NOT EXISTS (
+WHERE own.{{column}} IN ({{ids}}) AND own.conversation_id IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM {{{MESSAGES}}} AS other WHERE other.conversation_id = own.conversation_id
     AND (other.author__type = 'contact' OR substr(other.author__id, 1, 4) = 'ctc_')
     AND (other.author__id IS NULL OR other.author__id NOT IN ({{forgotten}})))
@@ -34,9 +34,11 @@ class Erasure:
 
     Attributes:
         asked: Whom it is about, as asked for.
-        whole: Conversations that go as a whole because no other contact wrote in them, with their contact.
+        whole: Conversations that go as a whole because no other contact wrote in them, as far as the warehouse knows, with
+            their contact; with themselves if a load found them, which keeps nothing that would tell whose they are.
         shared: Conversations in which other contacts wrote as well.
-        rows: Rows by subject (an id that was asked for) and company, for each table; a row counts for one subject only.
+        rows: Rows by subject (an id that was asked for, or a conversation that a load found) and company, for each table;
+            a row counts for one subject only.
         conversations: Conversations of which something goes, by company.
     """
 
@@ -49,7 +51,7 @@ class Erasure:
     @property
     def forgotten(self) -> Forgotten:
         """Whose messages must not be loaded again."""
-        return Forgotten(self.asked.contacts, self.asked.conversations | frozenset(self.whole), self.shared)
+        return Forgotten(self.asked.contacts, self.asked.conversations, frozenset(self.whole), self.shared)
 
     @property
     def subjects(self) -> list[str]:
@@ -72,15 +74,16 @@ def plan_erasure(warehouse: Warehouse, asked: Forgotten, coverage: Coverage) -> 
     """Looks up what goes.
 
     Of a contact go the messages that it wrote, and the whole of each conversation in which no other contact wrote who is not
-    forgotten as well: what is answered there quotes it.
+    forgotten as well: what is answered there quotes it. Asked again for a contact, also what was answered in conversations
+    that later loads found to be a forgotten contact's, before it wrote there.
 
     Args:
         warehouse: Where to look.
         asked: Who is to be forgotten.
         coverage: Knows who is forgotten already.
     """
-    whole = _whole_conversations(warehouse, asked.contacts, asked.contacts | coverage.forgotten().contacts)
-    forgotten = Forgotten(asked.contacts, asked.conversations | frozenset(whole))
+    whole = _whole_conversations(warehouse, asked, coverage.forgotten())
+    forgotten = Forgotten(asked.contacts, asked.conversations, frozenset(whole))
 
     def subjects(author: str | None, conversation: str | None) -> list[str]:
         named = [name for name in (author, conversation) if name in asked.contacts | asked.conversations]
@@ -97,7 +100,7 @@ def plan_erasure(warehouse: Warehouse, asked: Forgotten, coverage: Coverage) -> 
                 rows.setdefault((name, int(company_id)), dict.fromkeys(ERASED_TABLES, 0))
             rows[own[0], int(company_id)][table] += int(row["n"])
             conversations.setdefault(int(company_id), set()).add(row["conversation_id"] or "")
-    shared = frozenset().union(*conversations.values()) - forgotten.conversations - {""}
+    shared = frozenset().union(*conversations.values()) - forgotten.conversations - forgotten.derived - {""}
     return Erasure(asked, whole, shared, rows, {company: len(ids - {""}) for company, ids in conversations.items()})
 
 
@@ -118,13 +121,21 @@ def erase(warehouse: Warehouse, erasure: Erasure) -> None:
         raise DestinationError(f"{warehouse.location}: rows are still there after they were deleted; run it again.")
 
 
-def _whole_conversations(warehouse: Warehouse, contacts: frozenset[str], forgotten: frozenset[str]) -> dict[str, str]:
-    whole: dict[str, str] = {}
-    for asked in _batches(sorted(contacts)):
-        others = sorted(forgotten)
-        sql = _ONLY_THEIRS.replace("{asked}", _marks(asked)).replace("{forgotten}", _marks(others))
-        whole |= {row["conversation_id"]: row["author__id"] for row in warehouse.query(sql, *asked, *others)}
-    return whole
+def _whole_conversations(warehouse: Warehouse, asked: Forgotten, known: Forgotten) -> dict[str, str]:
+    contacts = sorted(asked.contacts | known.contacts)
+    found = known.derived if asked.contacts & known.contacts else frozenset()
+    left = {row["conversation_id"] for row in _only_theirs(warehouse, "conversation_id", found, contacts)}
+    own = _only_theirs(warehouse, "author__id", asked.contacts, contacts)
+    return {name: name for name in left} | {row["conversation_id"]: row["author__id"] for row in own}
+
+
+def _only_theirs(
+    warehouse: Warehouse, column: str, ids: frozenset[str], forgotten: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Authors and conversations in which nobody else wrote, of the rows that have one of the ids in a column."""
+    for batch in _batches(sorted(ids)):
+        sql = _ONLY_THEIRS.replace("{column}", column).replace("{ids}", _marks(batch))
+        yield from warehouse.query(sql.replace("{forgotten}", _marks(forgotten)), *batch, *forgotten)
 
 
 def _rows_of(warehouse: Warehouse, table: str, forgotten: Forgotten) -> Iterator[dict[str, Any]]:
@@ -138,7 +149,8 @@ def _rows_of(warehouse: Warehouse, table: str, forgotten: Forgotten) -> Iterator
 
 def _conditions(forgotten: Forgotten) -> Iterator[tuple[str, Sequence[str]]]:
     """The rows of the forgotten, as SQL with parameters; short enough for any destination."""
-    for column, ids in (("author__id", forgotten.contacts), ("conversation_id", forgotten.conversations)):
+    conversations = forgotten.conversations | forgotten.derived
+    for column, ids in (("author__id", forgotten.contacts), ("conversation_id", conversations)):
         for batch in _batches(sorted(ids)):
             yield f"{column} IN ({_marks(batch)})", batch
 

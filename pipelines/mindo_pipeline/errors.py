@@ -38,7 +38,7 @@ _DESTINATION_LINES = (
 
 def explain(error: BaseException) -> tuple[ExitCode, str]:
     """The exit code and the one line for an error, found along its causes."""
-    chain = list(_causes(error))
+    chain = list(causes(error))
     for link in chain:
         for kind, code in _EXIT_CODES:
             if isinstance(link, kind):
@@ -58,12 +58,12 @@ def destination_line(
         error: What was raised.
         otherwise: What to say of anything that is not known; the types of the errors are added.
     """
-    for link in _causes(error):
+    for link in causes(error):
         text = _text(link).lower()
         for sign, line in _DESTINATION_LINES:
             if sign in text:
                 return line
-    names = " < ".join(dict.fromkeys(_name(link) for link in _causes(error)))
+    names = " < ".join(dict.fromkeys(_name(link) for link in causes(error)))
     return f"{otherwise} ({names})"
 
 
@@ -75,7 +75,8 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it, the last first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

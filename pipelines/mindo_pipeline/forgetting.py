@@ -93,7 +93,8 @@ def _check_id(name: str, prefix: str, text: str) -> str:
 def _record(warehouse: Warehouse, erasure: Erasure, requested: datetime) -> list[AuditEntry]:
     """Commits who is forgotten together with the audit rows; rows of an earlier, killed call are taken up."""
     stored = [AuditEntry.from_columns(row) for row in warehouse.query(_UNFINISHED)]
-    begun = {(entry.subject, entry.company_id): entry for entry in stored if entry.subject in erasure.subjects}
+    subjects = {*erasure.subjects, *warehouse.coverage.forgotten().derived}
+    begun = {(entry.subject, entry.company_id): entry for entry in stored if entry.subject in subjects}
     planned = {(entry.subject, entry.company_id): entry for entry in _entries(erasure, requested)}
     entries = [_taken_up(entry, begun.get(key)) for key, entry in planned.items()]
     entries += [entry for key, entry in begun.items() if key not in planned]
@@ -172,7 +173,9 @@ def _show(session: Session, warehouse: Warehouse, erasure: Erasure) -> None:
         table.add_row(clean(subject), str(company_id), *rows)
     if erasure.rows:
         session.show(f"{clean(warehouse.location)}, dataset {clean(warehouse.dataset)}", table)
-        whole, part = len(erasure.forgotten.conversations), sum(erasure.conversations.values())
+        forgotten = erasure.forgotten
+        whole = len(forgotten.conversations | forgotten.derived)
+        part = sum(erasure.conversations.values())
         session.show(f"Of {counted(part, 'conversation')} some messages or all go.") if whole < part else None
     for subject in erasure.missing:
         session.note(

@@ -3,7 +3,8 @@
 dlt resumes a package job by job, which a kill at the wrong moment defeats: a file that was copied to the staging dataset but
 not noted as copied is copied again, and its rows are inserted twice; a package that was half moved can't be loaded ever.
 So such a package is taken back to its beginning, with an empty staging dataset, and loaded anew: loading it twice gives what
-loading it once does.
+loading it once does. One that the destination refuses would stand in the way of every later run: it is given up, and its
+windows are noted, to be read again.
 """
 
 from __future__ import annotations
@@ -13,16 +14,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import dlt
+import pyarrow.parquet as pq
 from dlt.common.storages import PackageStorage
 from dlt.common.versioned_state import json_decode_state
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
+
+from mindo import Selection, Window
+from mindo.columns import EXPORT_WINDOWS
+
+from .errors import causes
+from .unfinished import Unfinished
 
 _STATE_TABLE: Final = "_dlt_pipeline_state"
 _LOADS_TABLE: Final = "_dlt_loads"
 _MERGE_SUFFIX: Final = ".sql"
+_ROWS_SUFFIX: Final = ".parquet"
+_WINDOW: Final = ("company_id", "window_start", "window_end")
+_SELECTION: Final = ("channel", "direction", "agent_ids", "include")
 
 
-def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any]) -> None:
+def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any], unfinished: Unfinished) -> None:
     """Loads the packages that continue what the destination holds; all others are left, to be dropped.
 
     A package continues it if it was made from the very state that the destination has. It does not where the destination was
@@ -32,6 +43,11 @@ def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any]) -> None:
     Args:
         pipeline: Whose packages.
         sources: The state of the sources in the destination.
+        unfinished: Is told the windows of packages that the destination refuses; these packages are left as well.
+
+    Raises:
+        Exception: If the destination can't be reached, another process has it open, or the windows can't be noted. Then
+            all packages have to stay for the next run.
     """
     load_ids = pipeline.list_normalized_load_packages()
     if not load_ids:
@@ -41,7 +57,41 @@ def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any]) -> None:
     if all(_continues(packages, load_id, sources) and not _is_loaded(pipeline, load_id) for load_id in load_ids):
         for load_id in load_ids:
             _take_back(pipeline, packages, load_id)
-        pipeline.load()
+        try:
+            pipeline.load()
+        except Exception as error:
+            if _is_unreachable(error):
+                raise
+            for load_id in load_ids:
+                for selection, windows in _windows(packages, load_id, error).items():
+                    unfinished.add(windows, selection)
+            _drop_staging(pipeline)
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether the destination could not be opened, so that nothing is known of the package; by type, as texts can quote rows."""
+    return any(isinstance(link, DestinationConnectionError) for link in causes(error))
+
+
+def _windows(packages: PackageStorage, load_id: str, refusal: Exception) -> dict[Selection, list[Window]]:
+    """What a package holds, by its ledger rows.
+
+    Raises:
+        Exception: The refusal itself, if they are in files that can't be read here.
+    """
+    windows: dict[Selection, list[Window]] = {}
+    folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
+    for job in folder.glob(f"*_jobs/{EXPORT_WINDOWS}.*"):
+        if job.suffix == _MERGE_SUFFIX:
+            continue
+        if job.suffix != _ROWS_SUFFIX:
+            raise refusal
+        for row in pq.read_table(job, columns=[*_WINDOW, *_SELECTION]).to_pylist():
+            company_id, start, end = (row[name] for name in _WINDOW)
+            channel, direction, agents, include = (row[name] for name in _SELECTION)
+            selection = Selection.from_key(f"channel={channel} direction={direction} agents={agents} include={include}")
+            windows.setdefault(selection, []).append(Window(start, end, company_id))
+    return windows
 
 
 def _continues(packages: PackageStorage, load_id: str, sources: Mapping[str, Any]) -> bool:

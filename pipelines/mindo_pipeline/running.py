@@ -248,7 +248,7 @@ def _run_plan(
                     try:
                         info = warehouse.pipeline.run(source)
                     except BaseException:
-                        warehouse.unfinished.add([window.read.window for window in load.complete], options.selection)
+                        warehouse.note_failed_load([window.read.window for window in load.complete], options.selection)
                         raise
                     warehouse.unfinished.remove([window.read.window for window in load.complete], options.selection)
                     outcome.load_ids += info.loads_ids

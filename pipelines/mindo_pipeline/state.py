@@ -30,15 +30,16 @@ def show_command(session: Session, companies: str | None, destination: str | Non
     coverage = warehouse.coverage
     chosen = _chosen(warehouse, companies) if companies is not None else coverage.company_ids()
     forgotten = coverage.forgotten()
+    conversations = forgotten.conversations | forgotten.derived
     document = [_company(coverage, company_id) for company_id in chosen]
     session.document |= {
         "location": warehouse.location,
         "dataset": warehouse.dataset,
         "companies": document,
-        "forgotten": {"contacts": sorted(forgotten.contacts), "conversations": sorted(forgotten.conversations)},
+        "forgotten": {"contacts": sorted(forgotten.contacts), "conversations": sorted(conversations)},
     }
     people = (
-        f"{counted(len(forgotten.contacts), 'contact')} and {counted(len(forgotten.conversations), 'conversation')}"
+        f"{counted(len(forgotten.contacts), 'contact')} and {counted(len(conversations), 'conversation')}"
         " are forgotten."
     )
     if not document:

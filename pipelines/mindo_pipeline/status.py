@@ -16,7 +16,7 @@ from .session import Session, Verdict, json_time
 from .warehouse import Warehouse
 
 _LAST_RUNS: Final = 5
-_MOST_GAPS: Final = 10
+_MOST_LINES: Final = 10
 
 # a load counts once dlt has finished it; a ledger row can be there a moment earlier
 _RUNS = f"""
@@ -36,12 +36,18 @@ def status_command(session: Session, destination: str | None, dataset: str | Non
     warehouse.reading()
     companies = list(_companies(warehouse, options))
     runs = [_run(row) for row in warehouse.query(_RUNS)]
+    unfinished = [
+        {"company_id": company_id, "selection": selection.key, "start": json_time(start), "end": json_time(end)}
+        for company_id, selection, (start, end) in warehouse.unfinished.all()
+    ]
     session.document |= {
         "location": warehouse.location,
         "dataset": warehouse.dataset,
         "companies": companies,
+        "unfinished": unfinished,
         "runs": runs,
     }
+    session.show(*_unfinished_lines(unfinished))
     if not companies and not runs:
         return Verdict(
             ExitCode.COMPLETE,
@@ -145,7 +151,25 @@ def _gap_lines(companies: list[dict[str, Any]]) -> list[str]:
         for gap in company["gaps"]
         if company["watermark"]
     ]
-    return lines[:_MOST_GAPS] + ([f"… and {len(lines) - _MOST_GAPS} more gaps"] if len(lines) > _MOST_GAPS else [])
+    return _shortened(lines, "gaps")
+
+
+def _unfinished_lines(unfinished: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"unfinished: company {left['company_id']} [{left['start']}, {left['end']}): its load failed;"
+        f" the next run of it reads it again{_of_selection(left['selection'])}"
+        for left in unfinished
+    ]
+    return _shortened(lines, "unfinished ranges")
+
+
+def _of_selection(key: str) -> str:
+    return "" if key == Selection().key else f", if it reads {key}"
+
+
+def _shortened(lines: list[str], what: str) -> list[str]:
+    more = len(lines) - _MOST_LINES
+    return lines[:_MOST_LINES] + ([f"… and {more} more {what}"] if more > 0 else [])
 
 
 def _runs_table(runs: list[dict[str, Any]]) -> Any:

@@ -7,22 +7,41 @@ companies and times, in a file of the warehouse's local folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mindo import Selection, Window
+from mindo import ConfigurationError, Selection, Window
+from mindo.spool import open_private
 from mindo.windows import Range, format_time, merge_ranges, parse_time, subtract_ranges
 
 
 class Unfinished:
-    """Reads and writes the note.
+    """Reads and writes the note. Whatever ends the process, the file holds a whole note, the old one or the new.
 
     Args:
         path: The file; it need not exist.
+
+    Attributes:
+        path: The file.
+
+    Raises:
+        ConfigurationError: From every method, if the file is there and can't be read.
+        OSError: From `add` and `remove`, if it can't be written; it is as before then.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
+
+    def all(self) -> Iterator[tuple[int, Selection, Range]]:
+        """All that has to be read again: the company, with which selection it was read, and the range; in this order."""
+        found = [
+            (company_id, key, piece)
+            for key, companies in self._read().items()
+            for company_id, ranges in companies.items()
+            for piece in ranges
+        ]
+        return ((company_id, Selection.from_key(key), piece) for company_id, key, piece in sorted(found))
 
     def ranges(self, company_id: int, selection: Selection) -> list[Range]:
         """What has to be read again of a company, as far as a run with this selection can repair it."""
@@ -58,16 +77,23 @@ class Unfinished:
         self._write(notes)
 
     def _read(self) -> dict[str, dict[int, list[Range]]]:
-        if not self._path.exists():
-            return {}
-        notes = json.loads(self._path.read_text())
-        return {
-            key: {
-                int(company): [(parse_time(start), parse_time(end)) for start, end in ranges]
-                for company, ranges in companies.items()
+        try:
+            notes = json.loads(self.path.read_bytes())
+            return {
+                Selection.from_key(key).key: {
+                    int(company): [(parse_time(start), parse_time(end)) for start, end in ranges]
+                    for company, ranges in companies.items()
+                }
+                for key, companies in notes.items()
             }
-            for key, companies in notes.items()
-        }
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # what is left of it says nothing that could be relied on, so it has to be somebody's decision
+            raise ConfigurationError(
+                f"unfinished: {self.path} notes which windows have to be read again after a failed load, and can't be"
+                " read. Delete it, then `mindo backfill` the time of the failed load."
+            ) from None
 
     def _write(self, notes: dict[str, dict[int, list[Range]]]) -> None:
         left = {
@@ -80,8 +106,25 @@ class Unfinished:
         }
         left = {key: companies for key, companies in left.items() if companies}
         if not left:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             return
-        whole = self._path.with_suffix(".new")
-        whole.write_text(json.dumps(left, indent=1))
-        whole.replace(self._path)
+        whole = self.path.with_suffix(".new")
+        try:
+            with open_private(whole) as file:
+                file.write(json.dumps(left, indent=1).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            whole.replace(self.path)
+        except OSError:
+            whole.unlink(missing_ok=True)
+            raise
+        _sync_folder(self.path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a new name in a folder outlive a power failure."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

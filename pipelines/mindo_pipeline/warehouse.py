@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.trace import TRACE_FILE_NAME
 from filelock import FileLock, Timeout
 
-from mindo import ConfigurationError, Coverage
-from mindo.columns import DECLARED
+from mindo import ConfigurationError, Coverage, Selection, Window
+from mindo.columns import DECLARED, EXPORT_WINDOWS
 from mindo.settings import SOURCE_NAME
 from mindo.spool import PrivateFolder
 
@@ -54,7 +57,8 @@ class Warehouse:
         unfinished: Windows whose load failed.
 
     Raises:
-        ConfigurationError: If dlt knows no such destination or can't read its credentials.
+        ConfigurationError: If dlt knows no such destination or can't read its credentials, or the folder for temporary
+            files can't be written.
         DestinationError: If the destination can't be used.
     """
 
@@ -65,7 +69,7 @@ class Warehouse:
         self.destination = destination or DEFAULT_DESTINATION
         self.dataset = dataset or DEFAULT_DATASET
         self._factory: Any = dlt.destinations.duckdb(str(database)) if database else self.destination
-        self._scratch = PrivateFolder()
+        self._scratch = _make_scratch()
         try:
             self.pipeline = self._open_pipeline(self._scratch.path)
             client = self.pipeline.destination_client()
@@ -82,6 +86,7 @@ class Warehouse:
         root = Path(str(dlt.config.get("pipelines_dir"))).absolute()
         self._folder = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
         self.unfinished = Unfinished(self._folder / "unfinished.json")
+        self._keeps_packages = False
 
     def _open_pipeline(self, folder: Path, factory: Any = None) -> dlt.Pipeline:
         return dlt.pipeline(
@@ -92,28 +97,45 @@ class Warehouse:
     def writing(self) -> Iterator[None]:
         """Holds the warehouse for one writer: checks that it can be written, then finishes what a killed run left.
 
-        A load that fails inside leaves no rows, neither in local packages nor in the staging dataset.
+        A load that fails inside leaves no rows, neither in local packages nor in the staging dataset; unless its windows
+        could not be noted: then its package has to stay for the next run.
 
         Afterwards the local state is the destination's: a warehouse restored from a backup, or deleted, is read as it is.
 
         Raises:
+            ConfigurationError: If the note of windows whose load failed can't be read.
             DestinationError: If another run is writing, or the destination can't be written.
         """
         with self._locked():
             self._check_file()
+            self._keeps_packages = False
             try:
-                self.pipeline = self._open_pipeline(self._folder)
-                self._catch_up()
-            except Exception as error:
-                raise self._error(error, "it can't be written, or what an earlier run left can't be loaded") from error
-            try:
-                yield
-            except BaseException:
-                self._drop_rows_of_failed_load()
-                raise
+                try:
+                    self.pipeline = self._open_pipeline(self._folder)
+                    self._catch_up()
+                except ConfigurationError:
+                    raise
+                except Exception as error:
+                    raise self._error(
+                        error, "it can't be written, or what an earlier run left can't be loaded"
+                    ) from error
+                try:
+                    yield
+                except BaseException:
+                    if not self._keeps_packages:
+                        self._drop_rows_of_failed_load()
+                    raise
             finally:
                 # dlt's trace keeps the messages of exceptions, and the database's can quote rows
                 Path(self.pipeline.working_dir, TRACE_FILE_NAME).unlink(missing_ok=True)
+
+    def note_failed_load(self, windows: Iterable[Window], selection: Selection) -> None:
+        """Notes windows whose load failed, to be read again. If that fails, the load's package stays. Needs `writing`."""
+        self._keeps_packages = True
+        # the failure of the load is the one to tell
+        with suppress(OSError, ConfigurationError):
+            self.unfinished.add(windows, selection)
+            self._keeps_packages = False
 
     def check_free(self) -> None:
         """Finds out whether another run is writing, before anything else is done.
@@ -299,8 +321,21 @@ class Warehouse:
                 # what a killed process spilled holds rows, and DuckDB itself never removes it; now nobody else has it open
                 shutil.rmtree(f"{self.file}.tmp", ignore_errors=True)
         if self.pipeline.has_pending_data:
-            finish_packages(self.pipeline, self._stored_sources())
+            finish_packages(self.pipeline, self._stored_sources(), self.unfinished)
         self._drop_local_state()
+        self._delete_ledger_rows_of_failed_loads()
+
+    def _delete_ledger_rows_of_failed_loads(self) -> None:
+        with self.pipeline.destination_client() as client:
+            if not isinstance(client, SqlJobClientBase):
+                return
+            ledger, loads = map(
+                client.sql_client.make_qualified_table_name, (EXPORT_WINDOWS, client.schema.loads_table_name)
+            )
+            with suppress(DatabaseUndefinedRelation):
+                client.sql_client.execute_sql(
+                    f"DELETE FROM {ledger} WHERE _dlt_load_id NOT IN (SELECT load_id FROM {loads})"
+                )
 
     def _drop_local_state(self) -> None:
         """Replaces the local state by the destination's."""
@@ -339,6 +374,18 @@ class _QualifiedNames(dict[str, str]):
 
     def __missing__(self, table: str) -> str:
         return str(self._client.make_qualified_table_name(table))
+
+
+def _make_scratch() -> PrivateFolder:
+    try:
+        return PrivateFolder()
+    except OSError as error:
+        # Python has none at all if it could write to none
+        folder = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
+        raise ConfigurationError(
+            f"temporary files: can't write to {folder} ({os.strerror(error.errno or 0)});"
+            " free some space or set TMPDIR to another folder."
+        ) from None
 
 
 def _unusable_line(destination: str, error: BaseException) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -68,6 +68,10 @@ class MindoClient:
         """Ends every wait now; requests not yet sent fail."""
         self._stop.set()
 
+    def pause(self, attempt: int) -> None:
+        """Waits before something is asked for anew, a little longer with each attempt."""
+        self._sleep(_backoff(attempt))
+
     def business_info(self, api_key: str, company_id: int | None = None) -> dict[str, Any]:
         """Reads `business-info`, the company of a company-scoped key.
 
@@ -84,7 +88,8 @@ class MindoClient:
         def read() -> dict[str, Any]:
             with self._get(BUSINESS_INFO_PATH, {}, api_key, f"{whose} ({BUSINESS_INFO_PATH})") as response:
                 try:
-                    info = response.json()
+                    with self._in_time(response):
+                        info = response.json()
                 except (ValueError, requests.RequestException, urllib3.exceptions.HTTPError):
                     info = None
             if not isinstance(info, dict) or not isinstance(info.get("id"), int):
@@ -155,7 +160,8 @@ class MindoClient:
             api_key = self._options.key_of(window.company_id)
             with self._get(MESSAGES_PATH, query, api_key, f"for company {window.company_id}") as response:
                 try:
-                    body = response.content.lstrip()
+                    with self._in_time(response):
+                        body = response.content.lstrip()
                 except (requests.RequestException, urllib3.exceptions.HTTPError):
                     raise _Transient("the answer broke off") from None
             if body and not body.startswith(b"{"):
@@ -282,19 +288,26 @@ class MindoClient:
 
         def break_off() -> None:
             late.set()
-            response.raw.shutdown()
+            # it may have ended in the same moment
+            with suppress(OSError, RuntimeError, ValueError):
+                response.raw.shutdown()
 
         timer = threading.Timer(self._options.page_timeout, break_off)
         timer.daemon = True
         timer.start()
         try:
-            yield
-        except _Transient:
-            if late.is_set():
-                raise _Transient("the answer took longer than page_timeout_seconds") from None
-            raise
-        finally:
-            timer.cancel()
+            try:
+                yield
+            finally:
+                timer.cancel()
+                # nothing may be broken off once the connection serves another request
+                timer.join()
+        except Exception:
+            if not late.is_set():
+                raise
+        if late.is_set():
+            response.close()
+            raise _Transient("the answer took longer than page_timeout_seconds")
 
     def _retrying(self, read: Callable[[], T], attempts: Attempts) -> T:
         waited = 0.0
@@ -304,9 +317,8 @@ class MindoClient:
             assert state.outcome is not None
             error = state.outcome.exception()
             asked = error.retry_after if isinstance(error, _Transient) else None
-            backoff = min(_FIRST_BACKOFF_SECONDS * 2 ** (state.attempt_number - 1), _LONGEST_BACKOFF_SECONDS)
-            # jitter keeps the workers from coming back all at once; an asked-for wait is never shortened
-            seconds = backoff * random.uniform(0.5, 1.0) if asked is None else asked + random.uniform(0.0, 0.25)
+            # an asked-for wait is never shortened
+            seconds = _backoff(state.attempt_number) if asked is None else asked + random.uniform(0.0, 0.25)
             if waited + seconds > self._options.max_wait_seconds:
                 raise ApiError(
                     f"{error}; the next attempt would wait {seconds:.0f} s more, beyond max_wait_seconds"
@@ -346,6 +358,12 @@ class MindoClient:
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds) if seconds > 0 else self._stop.is_set():
             raise ApiError("stopped")
+
+
+def _backoff(attempt: int) -> float:
+    longest: float = min(_FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
+    # jitter keeps the workers from coming back all at once
+    return longest * random.uniform(0.5, 1.0)
 
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ Kept in dlt's resource state, so it travels with the destination and is committe
                                               "holes": [["2026-04-02T00:00:00Z", "2026-04-03T00:00:00Z"]]}}},
      "backfills": {"<range and selection>": {"42": [["2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"]]}},
      "agents": {"42": {"5": "agt_…"}},
-     "forgotten": {"contacts": ["ctc_…"], "conversations": ["conv_…"], "shared": ["conv_…"]}}
+     "forgotten": {"contacts": ["ctc_…"], "conversations": ["conv_…"], "derived": ["conv_…"], "shared": ["conv_…"]}}
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ class Forgotten:
 
     Attributes:
         contacts: Author ids (`ctc_…`) none of whose messages are loaded.
-        conversations: Conversations of which nothing is loaded.
+        conversations: Conversations that were asked for; nothing of them is loaded.
+        derived: Conversations in which a forgotten contact wrote and, as far as is known, no other contact. Until one is
+            seen there nothing of them is loaded: answers quote the person.
         shared: Conversations in which other contacts wrote too; of these only what the forgotten wrote is left out.
     """
 
     contacts: frozenset[str] = frozenset()
     conversations: frozenset[str] = frozenset()
+    derived: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
 
 
-_FORGOTTEN = ("contacts", "conversations", "shared")
+_FORGOTTEN = ("contacts", "conversations", "derived", "shared")
 
 
 class Coverage:
@@ -130,6 +133,14 @@ class Coverage:
         known = self._state.get("agents", {}).get(str(company_id), {})
         return {known[str(agent)] for agent in agent_ids if str(agent) in known}
 
+    def authors_by_company(self, windows: Iterable[Window], selection: Selection) -> dict[int, set[str]]:
+        """The author ids that the agents of a selection are known by, for each company of some windows.
+
+        Only what earlier loads learned counts: what a load may delete must not depend on what it happens to see.
+        """
+        companies = {window.company_id for window in windows}
+        return {company_id: self.agent_authors(company_id, selection.agent_ids) for company_id in companies}
+
     def record_agents(self, company_id: int, authors: dict[int, str]) -> None:
         """Notes which author id an agent has; writes nothing that is already there."""
         if authors:
@@ -174,11 +185,19 @@ class Coverage:
         return Forgotten(**{name: frozenset(ids.get(name, ())) for name in _FORGOTTEN})
 
     def record_forgotten(self, forgotten: Forgotten) -> None:
-        """Adds to who must not be loaded again."""
+        """Adds to who must not be loaded again.
+
+        Whether a conversation is derived or shared is as said last; one that was asked for is neither.
+        """
         known = self.forgotten()
-        self._state["forgotten"] = {
-            name: sorted(getattr(known, name) | getattr(forgotten, name)) for name in _FORGOTTEN
-        }
+        conversations = known.conversations | forgotten.conversations
+        merged = Forgotten(
+            known.contacts | forgotten.contacts,
+            conversations,
+            ((known.derived - forgotten.shared) | forgotten.derived) - conversations,
+            ((known.shared - forgotten.derived) | forgotten.shared) - conversations,
+        )
+        self._state["forgotten"] = {name: sorted(getattr(merged, name)) for name in _FORGOTTEN}
 
     def _entries(self, company_id: int, selection: Selection) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, entry in self._state.get("companies", {}).get(str(company_id), {}).items():

@@ -14,12 +14,13 @@ from typing import cast
 
 from dlt.common.schema.typing import TColumnSchema
 
-from .column_rules import Rule
+from .column_rules import ColumnRules, Rule
 from .columns import DECLARED, Column, DataType, Site
 from .sql import utc_timestamp
 
 _LARGEST_WHOLE_DOUBLE = 2**53
 
+_VARIANT_MARK = "__v_"
 _TAKES_ANY: frozenset[DataType] = frozenset({"text", "json"})
 
 
@@ -44,7 +45,7 @@ class TableColumns:
         table: Name of the table.
         stored: dlt's column schemas from earlier loads.
         normalize: dlt's naming convention for one identifier.
-        rules: Rules for some of its columns.
+        rules: What is kept of which columns.
     """
 
     def __init__(
@@ -52,16 +53,17 @@ class TableColumns:
         table: str,
         stored: Mapping[str, TColumnSchema],
         normalize: Callable[[str], str],
-        rules: Mapping[str, Rule],
+        rules: ColumnRules,
     ) -> None:
         self.table = table
+        self._rules = rules
         self.changes: list[SchemaChange] = []
         self._normalize = normalize
         self._stored = dict(stored)
         self._columns = {
-            column.name: replace(column, data_type=self._stored_type(column.name) or _type_by_rule(column, rules))
+            column.name: replace(column, data_type=self._stored_type(column.name) or self._type_by_rule(column))
             for column in DECLARED[table]
-            if rules.get(column.name) != "drop"
+            if rules.of(table, column.name) != "drop"
         }
         # two members can have one normalised name, so which of them a column belongs to is kept in dlt's schema
         self._names = {str(column[MEMBER_HINT]): name for name, column in stored.items() if MEMBER_HINT in column}  # type: ignore[literal-required]
@@ -85,6 +87,11 @@ class TableColumns:
             self._names[path] = self._free_name(site, member)
         return self._names[path]
 
+    def rule_of(self, site: Site, member: str) -> Rule | None:
+        """The rule for a member: that of its column, or of the column whose name it would have, were that one free."""
+        column = self._rules.of(self.table, self.name_of(site, member))
+        return column or self._rules.of(self.table, self._normalized_name(site, member))
+
     def add(self, name: str, data_type: DataType, is_variant: bool = False) -> None:
         """Makes a column known; reports it if no earlier load had it."""
         if name in self._columns:
@@ -97,17 +104,19 @@ class TableColumns:
     def _stored_type(self, column: str) -> DataType | None:
         return cast("DataType | None", self._stored.get(column, {}).get("data_type"))
 
+    def _type_by_rule(self, column: Column) -> DataType:
+        return "text" if self._rules.of(self.table, column.name) == "hmac" else column.data_type
+
+    def _normalized_name(self, site: Site, member: str) -> str:
+        return site.column_name(self._normalize(member) if member.strip() else "unnamed")
+
     def _free_name(self, site: Site, member: str) -> str:
-        name = site.column_name(self._normalize(member) if member.strip() else "unnamed")
+        name = self._normalized_name(site, member)
         if name in {column.name for column in DECLARED[self.table]} or name.startswith("_dlt"):
             name = f"api__{name.lstrip('_')}"
         if name in self._names.values():
             name = f"{name}__m{hashlib.md5(member.encode('utf-8', 'replace'), usedforsecurity=False).hexdigest()[:6]}"
         return name
-
-
-def _type_by_rule(column: Column, rules: Mapping[str, Rule]) -> DataType:
-    return "text" if rules.get(column.name) == "hmac" else column.data_type
 
 
 @dataclass(frozen=True)
@@ -119,12 +128,14 @@ class Member:
         json: SQL of its value as JSON, or `None` if only its text is at hand.
         text: SQL of its value as text.
         data_type: Declared type of its column; `None` means: by its values.
+        rule: What is kept of its values; `None` means: everything.
     """
 
     column: str
     json: str | None
     text: str
     data_type: DataType | None
+    rule: Rule | None
 
 
 def kinds_sql(member: Member, data_type: DataType | None) -> str:
@@ -185,4 +196,9 @@ def takes_any(data_type: DataType | None) -> bool:
 
 def variant_name(column: str, data_type: DataType) -> str:
     """The name of a variant column, as dlt forms it."""
-    return f"{column}__v_{data_type}"
+    return f"{column}{_VARIANT_MARK}{data_type}"
+
+
+def is_of(column: str, name: str) -> bool:
+    """Whether `name` is a column or one of its variants."""
+    return name == column or name.startswith(f"{column}{_VARIANT_MARK}")

@@ -28,6 +28,9 @@ from .sightings import Sightings
 from .stored import HELD, LEFT_OUT, StoredMessages
 from .windows import Window
 
+_GROUP_WINDOWS = 256
+"""Bounds a group of windows that hold little or nothing: what the destination holds of them is looked at together."""
+
 
 @dataclass
 class LoadedWindow:
@@ -75,7 +78,7 @@ class Extraction:
         self._selection = reader.selection
         self._load = load
         self._max_messages = max_messages
-        self._sightings = Sightings(reader.selection)
+        self._sightings = Sightings()
         self._ledger: list[dict[str, Any]] = []
 
     def items(self, record: Callable[[Coverage, Load], None]) -> Iterator[Any]:
@@ -131,7 +134,7 @@ class Extraction:
             group.append(read)
             rows, total = rows + read.rows, total + read.rows
             is_full = self._max_messages is not None and total >= self._max_messages
-            if rows >= BATCH_ROWS or is_full:
+            if rows >= BATCH_ROWS or len(group) >= _GROUP_WINDOWS or is_full:
                 yield group
                 group, rows = [], 0
             if is_full:
@@ -145,9 +148,8 @@ class Extraction:
         if guard is None:
             return group
         windows = [read.window for read in group]
-        agents = self._selection.agent_ids
-        authors = {a for company in {w.company_id for w in windows} for a in coverage.agent_authors(company, agents)}
-        held = destination.rows(windows, HELD, self._selection, sorted(authors))
+        authors = coverage.authors_by_company(windows, self._selection)
+        held = destination.rows(windows, HELD, self._selection, sorted(frozenset().union(*authors.values())))
         with self._reader.engine.cursor() as connection:
             refused = guard.refused(windows, message_ids(group), held, connection)
         for number, error in refused.items():
@@ -179,7 +181,7 @@ class Extraction:
 
     def _closing_items(self, shaper: Shaper, coverage: Coverage, load_id: str) -> Iterator[Any]:
         windows = [window.read.window for window in self._load.complete]
-        authors = self._sightings.authors(coverage, {window.company_id for window in windows})
+        authors = coverage.authors_by_company(windows, self._selection)
         markers = window_markers(windows, self._selection, self._sightings.channels, authors)
         for table in (MESSAGES, *CHILD_TABLES.values()):
             yield _item(table, marker_table(table, markers, load_id), shaper)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from itertools import count, islice
 from pathlib import Path
 
@@ -19,10 +20,9 @@ from dlt.common.runtime import signals
 from .client import Attempts, MindoClient
 from .configuration import Options
 from .engine import open_engine
-from .exceptions import ApiError, ConfigurationError, CursorRefused, MindoError, WindowsIncomplete
+from .exceptions import ApiError, ConfigurationError, CursorRefused, MindoError, WindowShrunk, WindowsIncomplete
 from .pages import Ids, Page, drop_superseded_lines, prove_page, read_ids
 from .selection import Selection
-from .settings import MAX_LIMIT
 from .spool import Spool
 from .windows import Window
 
@@ -34,6 +34,8 @@ _WINDOW_ATTEMPTS = 3
 _SIGNAL_CHECK_SECONDS = 0.2
 _CLOSE_SECONDS = 2.0
 _SECOND = timedelta(seconds=1)
+_ROWS_THAT_SHOW_AN_ORDER = 1_000
+"""So many messages in the order of their time are no accident."""
 
 
 @dataclass
@@ -90,27 +92,44 @@ class _Request:
     limit: int | None = None
 
 
-def end_of_window(window: Window, pages: Sequence[Page]) -> _Request | None:
-    """The request for the end of a window, in the order in which its pages came; `None` if they have no order.
+class Order(Enum):
+    """How the messages of a window came: by their time, or not; `UNKNOWN` if they have no two times."""
+
+    EARLIEST_FIRST = auto()
+    LATEST_FIRST = auto()
+    NONE = auto()
+    UNKNOWN = auto()
+
+
+def order_of(pages: Sequence[Page]) -> Order:
+    """The order of the messages of pages that follow each other."""
+    times = pa.chunked_array([page.times for page in pages]).combine_chunks().cast(pa.int64())
+    steps = pc.subtract(times[1:], times[:-1]) if len(times) > 1 else times[:0]
+    lowest, highest = (value or 0 for value in pc.min_max(steps).as_py().values())
+    if lowest < 0 < highest:
+        return Order.NONE
+    if lowest == highest == 0:
+        return Order.UNKNOWN
+    return Order.EARLIEST_FIRST if highest > 0 else Order.LATEST_FIRST
+
+
+def end_of_window(window: Window, pages: Sequence[Page], order: Order, page_size: int) -> _Request | None:
+    """The request for the end of a window, in the order in which its pages came; `None` if they have none.
 
     It reaches from the last message's second to the window's end (or from its start, if the API gives the latest message
     first) and has room for one message more than is known of it.
     """
-    times = pa.chunked_array([page.times for page in pages]).combine_chunks().cast(pa.int64())
-    if len(times) < 2:
+    if order not in (Order.EARLIEST_FIRST, Order.LATEST_FIRST):
         return None
-    lowest, highest = pc.min_max(pc.subtract(times[1:], times[:-1])).as_py().values()
-    last = datetime.fromtimestamp(times[-1].as_py() // 1_000_000, UTC)
-    if lowest >= 0 and highest > 0:
+    last = next(page for page in reversed(pages) if page.rows).times[-1].as_py().replace(microsecond=0)
+    if order is Order.EARLIEST_FIRST:
         end = replace(window, start=max(window.start, last))
-    elif highest <= 0 and lowest < 0:
-        end = replace(window, end=min(window.end, last + _SECOND))
     else:
-        return None
+        end = replace(window, end=min(window.end, last + _SECOND))
     known = sum(
         pc.sum(pc.and_(pc.greater_equal(p.times, end.start), pc.less(p.times, end.end))).as_py() or 0 for p in pages
     )
-    return _Request(end, limit=min(known + 1, MAX_LIMIT))
+    return _Request(end, limit=min(known + 1, page_size))
 
 
 class WindowReader:
@@ -140,6 +159,8 @@ class WindowReader:
         self._worker_count = options.workers
         self._reads: deque[Future[WindowRead]] = deque()
         self._newline_missing_is_usual = False
+        self._serves_unsorted = False
+        self._rows_in_order = 0
         self._spool = Spool(options.spool_dir)
         self._engine = open_engine(self._spool.folder)
         self._workers = ThreadPoolExecutor(options.workers, thread_name_prefix="mindo-reader")
@@ -226,6 +247,7 @@ class WindowReader:
                     break
                 contradicted += 1
                 attempts.retries += 1
+                self._client.pause(contradicted)
                 if contradicted == _WINDOW_ATTEMPTS:
                     raise ApiError(
                         f"page {len(pages)} ends without a next_cursor, but the API has more; {contradicted} times"
@@ -242,23 +264,39 @@ class WindowReader:
         """Asks once more whether the last page is the last.
 
         An answer that a proxy ended cleanly behind a line, before the sentinel, looks like a last page. What is missing is
-        the end of the window in the order in which the API gives it, so only that end is asked for again. Where there is no
-        order to be seen, it is the whole last page.
+        the end of the window in the order in which the API gives it, so that end is asked for. Until so many messages came in
+        order that it is no accident, and where there is no order, the last page is read again as well.
         """
-        end = end_of_window(last.window, pages)
+        order = order_of(pages)
+        end = end_of_window(last.window, pages, order, self.options.limit)
+        self._serves_unsorted |= order is Order.NONE
+        if end is not None:
+            self._rows_in_order += sum(page.rows for page in pages)
         known = pa.chunked_array([page.ids for page in pages])
-        request = end or last
-        for _ in range(len(known) + 1):
+        if end is not None and not self._serves_unsorted:
+            if not self._holds_only(known, end, attempts):
+                return False
+            if self._rows_in_order >= _ROWS_THAT_SHOW_AN_ORDER:
+                return True
+        try:
+            return self._holds_only(known, last, attempts)
+        except CursorRefused:
+            # a cursor that is good for once only: the window has to be asked for from its start
+            return self._holds_only(known, _Request(last.window), attempts)
+
+    def _holds_only(self, known: pa.ChunkedArray, request: _Request, attempts: Attempts) -> bool:
+        """Whether the API has nothing but these ids from a page on."""
+        seen = {request.cursor}
+        while True:
             answer = self._ask_ids(request, attempts)
             if not pc.all(pc.is_in(pa.array(answer.ids, pa.string()), known), min_count=0).as_py():
                 return False
             if answer.next_cursor is None:
                 return True
-            if end is None:
+            if answer.next_cursor in seen:
                 return False
-            # many messages at one moment, given out in small pages
+            seen.add(answer.next_cursor)
             request = replace(request, cursor=answer.next_cursor)
-        return False
 
     def _ask_ids(self, asked: _Request, attempts: Attempts) -> Ids:
         path = self._new_path()
@@ -327,6 +365,8 @@ def raise_incomplete(incomplete: list[WindowRead], postponed: list[Window]) -> N
     """
     reasons = [f"{read.window}: {read.error}" for read in incomplete]
     reasons += [f"{window}: a message moved into it while the run was reading; run again" for window in postponed]
+    has_shrunk = any(isinstance(read.error, WindowShrunk) for read in incomplete)
+    advice = " If the messages are really gone, pass accept_deletions=True." if has_shrunk else ""
     raise WindowsIncomplete(
-        f"{len(reasons)} window(s) could not be read completely, so nothing was loaded. {'; '.join(reasons)}"
+        f"{len(reasons)} window(s) could not be read completely, so nothing was loaded. {'; '.join(reasons)}.{advice}"
     )

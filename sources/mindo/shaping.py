@@ -17,7 +17,17 @@ from dlt.common.schema.typing import TColumnSchema
 from .column_rules import ColumnRules
 from .columns import CHILD_TABLES, DECLARED, LISTS, MESSAGE, MESSAGES, OBJECTS, TOP_MEMBERS, VALUE, DataType, Site
 from .coverage import Forgotten
-from .discovery import Member, SchemaChange, TableColumns, choose_type, kinds_sql, takes_any, value_sql, variant_name
+from .discovery import (
+    Member,
+    SchemaChange,
+    TableColumns,
+    choose_type,
+    is_of,
+    kinds_sql,
+    takes_any,
+    value_sql,
+    variant_name,
+)
 from .engine import LINES, line_limit
 from .pages import Page
 from .reader import WindowRead, message_ids
@@ -90,7 +100,7 @@ class Shaper:
         self._reads_trace = "trace_id" in selection.include
         self._load_id = load_id
         self.columns = {
-            table: TableColumns(table, stored.get(table, {}), normalize, rules.rules.get(table, {}))
+            table: TableColumns(table, stored.get(table, {}), normalize, rules)
             for table in (MESSAGES, *CHILD_TABLES.values())
         }
 
@@ -196,7 +206,7 @@ class Shaper:
             f" FROM {relation} AS lines JOIN sources ON sources.path = lines.filename",
             source | ({"columns": columns} if columns else {}),
         )
-        return self._object_members(unknown, typed, general) + [
+        return self._object_members(unknown, typed) + [
             self._member(MESSAGES, MESSAGE, name, alias) for alias, name in top.items()
         ]
 
@@ -204,35 +214,40 @@ class Shaper:
     def _is_typed(site: Site, unknown: dict[str, list[str]], general: bool) -> bool:
         return bool(site.members) and not unknown[site.name] and not general
 
-    def _object_members(self, unknown: dict[str, list[str]], typed: dict[str, bool], general: bool) -> list[Member]:
+    def _object_members(self, unknown: dict[str, list[str]], typed: dict[str, bool]) -> list[Member]:
         members = []
+        known = self.columns[MESSAGES]
         for name, site in OBJECTS.items():
             for member, data_type in site.members.items():
                 value = f"{name}.{identifier(member)}"
                 if not typed[name]:
                     members.append(self._member(MESSAGES, site, member, name, pointer(member)))
                 elif data_type == "text":
-                    members.append(Member(site.column_name(member), None, value, data_type))
+                    rule = known.rule_of(site, member)
+                    members.append(Member(site.column_name(member), None, value, data_type, rule))
                 else:
                     members.append(self._member(MESSAGES, site, member, value))
             members += [self._member(MESSAGES, site, member, name, pointer(member)) for member in unknown[name]]
-            if general:
+            if not typed[name]:
                 bare = f"CASE WHEN json_type({name}) <> 'OBJECT' THEN {name} END"
-                members.append(Member(name, bare, f"({bare} ->> '$')", site.bare))
+                column, rule = known.name_of(MESSAGE, name), known.rule_of(MESSAGE, name)
+                members.append(Member(column, bare, f"({bare} ->> '$')", site.bare, rule))
         return members
 
     def _member(self, table: str, site: Site, name: str, json: str, pointer: str | None = None) -> Member:
         """A member that stands in `json`: is it, or is where the pointer shows."""
         data_type = site.members.get(name, site.others)
         value = json if pointer is None else f"json_extract({json}, {pointer})"
-        return Member(self.columns[table].name_of(site, name), value, f"({json} ->> {pointer or WHOLE})", data_type)
+        known = self.columns[table]
+        text = f"({json} ->> {pointer or WHOLE})"
+        return Member(known.name_of(site, name), value, text, data_type, known.rule_of(site, name))
 
     def _member_columns(self, table: str, relation: str, members: Sequence[Member]) -> dict[str, str]:
         """The columns that hold the members of a batch: name to SQL."""
         known = self.columns[table]
         declared = {column.name for column in DECLARED[table]}
         columns = self._ruled_columns(table, members)
-        members = [member for member in members if self._rules.of(table, member.column) is None]
+        members = [member for member in members if member.rule is None]
         types = {member.column: known.data_type(member.column) or member.data_type for member in members}
         open_members = [m for m in members if m.json and not (takes_any(types[m.column]) and m.column in declared)]
         kinds = self._kinds(relation, open_members, types)
@@ -255,12 +270,11 @@ class Shaper:
         known = self.columns[table]
         columns = {}
         for member in members:
-            rule = self._rules.of(table, member.column)
             data_type = known.data_type(member.column)
-            if rule == "null":
+            if member.rule == "null":
                 known.add(member.column, data_type or member.data_type or "text")
                 columns[member.column] = _EMPTY
-            elif rule == "hmac":
+            elif member.rule == "hmac":
                 # a column that earlier loads made for another type can't hold it
                 is_variant = data_type not in (None, "text")
                 name = variant_name(member.column, "text") if is_variant else member.column
@@ -281,13 +295,14 @@ class Shaper:
         return {member.column: kinds or [] for member, kinds in zip(members, row, strict=True)}
 
     def _messages(self, members: Sequence[Member], children: Mapping[str, pa.Table]) -> pa.Table:
-        trace = [Member("trace_id", None, "batch.trace_id", "text")] if self._reads_trace else []
-        columns = self._member_columns(MESSAGES, "batch", [*members, *trace])
-        if not self._reads_trace and self._rules.of(MESSAGES, "trace_id") is None:
-            columns["trace_id"] = "stored.trace_id"
+        holder, rule = "batch" if self._reads_trace else "stored", self._rules.of(MESSAGES, "trace_id")
+        trace = Member("trace_id", None, f"{holder}.trace_id", "text", rule)
+        columns = self._member_columns(MESSAGES, "batch", [*members, trace])
+        if rule == "hmac" and not self._reads_trace:
+            columns["trace_id"] = f"CASE WHEN {_is_hmac(trace.text)} THEN {trace.text} ELSE {columns['trace_id']} END"
         selected = {**{name: f"batch.{name}" for name in _LIFTED}, **columns}
         # exported_at differs in every export; a left-out list keeps the part of the hash that it had, dashes if it had none
-        parts = [_digest(self._content(MESSAGES, selected, but=("metadata__exported_at",)))]
+        parts = [_digest(self._content(MESSAGES, selected, but="metadata__exported_at"))]
         for position, name in enumerate(LISTS, start=1):
             kept = f"rpad(coalesce(substr(stored._row_hash, {position * HASH_PART + 1}, {HASH_PART}), ''), {HASH_PART}, '-')"
             parts.append(_digest(self._list_content(name, children[name])) if name in self._lists else kept)
@@ -329,10 +344,14 @@ class Shaper:
         found = {key for keys, _ in rows for key in keys or ()}
         names = [*site.members, *sorted(found - site.members.keys())]
         members = {member: self._member(table, site, member, "item", pointer(member)) for member in names}
-        if any(kind not in ("OBJECT", "NULL") for _, kind in rows):
+        known = self.columns[table]
+        value_rule = known.rule_of(site, VALUE)
+        # an item of another shape may hold what a rule keeps out
+        takes_bare = value_rule is not None or not self._rules.apply_to(table)
+        if takes_bare and any(kind not in ("OBJECT", "NULL") for _, kind in rows):
             bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {extract('item', VALUE)} ELSE item END"
             data_type = site.members.get(VALUE, site.bare)
-            members[VALUE] = Member(self.columns[table].name_of(site, VALUE), bare, f"({bare} ->> '$')", data_type)
+            members[VALUE] = Member(known.name_of(site, VALUE), bare, f"({bare} ->> '$')", data_type, value_rule)
         columns = self._member_columns(table, "items", list(members.values()))
         lifted = {**{column: column for column in _LIFTED}, "author__id": "author_id"}
         selected = {
@@ -349,13 +368,14 @@ class Shaper:
         return self._arrow(table, "items", selected)
 
     @staticmethod
-    def _content(table: str, selected: Mapping[str, str], but: Sequence[str] = ()) -> str:
+    def _content(table: str, selected: Mapping[str, str], but: str | None = None) -> str:
         """SQL of one text that is equal just for equal rows, whatever is in them.
 
         A column that some later load discovers must not change the text of rows that have no value in it.
         """
+        selected = {name: sql for name, sql in selected.items() if but is None or not is_of(but, name)}
         declared = {column.name for column in DECLARED[table]} | {"item"}
-        fixed = [sql for name, sql in selected.items() if name in declared and name not in but]
+        fixed = [sql for name, sql in selected.items() if name in declared]
         others = [f"{literal(name)} || to_json({sql})" for name, sql in selected.items() if name not in declared]
         # JSON frames its values, so no two different rows look alike
         return f"concat_ws(' ', to_json(row({', '.join(fixed)})){''.join(f', {sql}' for sql in others)})"
@@ -431,6 +451,11 @@ def _hmac(text: str) -> str:
     """SQL of the HMAC-SHA256 of a text in UTF-8, as hexadecimal digits (RFC 2104; DuckDB has only the plain hash)."""
     inner = f"unhex(sha256(getvariable('{_INNER_PAD}') || encode({text})))"
     return f"sha256(getvariable('{_OUTER_PAD}') || {inner})"
+
+
+def _is_hmac(text: str) -> str:
+    """SQL of whether a text looks as `_hmac` makes it."""
+    return f"coalesce(regexp_full_match({text}, '[0-9a-f]{{64}}'), false)"
 
 
 def _digest(sql: str) -> str:

@@ -19,6 +19,8 @@ from .selection import Selection
 from .settings import ALL, CHANNELS, DIRECTIONS
 from .windows import Window, merge_ranges
 
+_ROWS_AT_ONCE: Final = 50_000
+
 HELD: Final = pa.schema(
     [("company_id", pa.int64()), ("message_id", pa.string()), ("occurred_at", pa.timestamp("us", "UTC"))]
 )
@@ -61,7 +63,7 @@ class StoredMessages:
         for window in windows:
             by_company.setdefault(window.company_id, []).append(window)
         condition, values = _passes(selection, authors)
-        rows: list[tuple[Any, ...]] = []
+        parts = [columns.empty_table()]
         if client is not None:
             query = (
                 f"SELECT {', '.join(name if name in self._columns else 'NULL' for name in columns.names)} FROM {client.make_qualified_table_name(MESSAGES)}"
@@ -71,12 +73,11 @@ class StoredMessages:
                 for company_id, own in by_company.items():
                     for start, end in merge_ranges((window.start, window.end) for window in own):
                         with client.execute_query(query, company_id, start, end, *values) as cursor:
-                            rows += cursor.fetchall()
+                            for rows in cursor.iter_arrow(_ROWS_AT_ONCE):
+                                parts.append(rows.rename_columns(columns.names).cast(columns))
             except DatabaseUndefinedRelation:
-                rows = []
-        return pa.Table.from_arrays(
-            [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(columns)], schema=columns
-        )
+                return columns.empty_table()
+        return pa.concat_tables(parts)
 
     def __enter__(self) -> StoredMessages:
         """Gives itself."""

@@ -11,7 +11,7 @@ from mindo import WindowShrunk, WindowsIncomplete, mindo_source
 from mindo.shrink_guard import ShrinkGuard
 from mindo_emulator import World
 from tests.mindo.conftest import MakeLaboratory
-from tests.support import DAY, NOW, START, Laboratory, query, snapshot
+from tests.support import DAY, NOW, START, Laboratory, PlainApi, a_message, laboratory_at, query, snapshot
 
 MINUTE = DAY / 1440
 FULL = NOW.replace(hour=0) - DAY
@@ -109,6 +109,22 @@ def test_only_what_a_filter_lets_through_is_counted(busy: Laboratory) -> None:
     assert busy.run(direction="outgoing", from_date=FULL, to_date=FULL + DAY).incomplete == []
     assert len(busy.run(direction="incoming", from_date=FULL, to_date=FULL + DAY).incomplete) == 1
     assert len(busy.run(include="none", from_date=FULL, to_date=FULL + DAY).incomplete) == 1
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_of_an_agent_is_lost_only_what_is_known_to_be_its_own(is_known: bool) -> None:
+    author = {"type": "agent", "id": "agt_" + "5" * 24, "display_name": None}
+    agent = {"id": 5} if is_known else {"name": "Ana"}
+    rows = [a_message(number, author=author, agent=agent, direction="outbound") for number in range(100)]
+    api = PlainApi(rows)
+    with laboratory_at(api) as laboratory:
+        laboratory.complete_run()
+        api.rows = api.rows[:1]
+        outcome = laboratory.run(agent_ids="5", from_date=START, to_date=NOW)
+        assert len(outcome.incomplete) == is_known
+        assert query(laboratory.database, "SELECT count(*) FROM messages") == [(100,)]
+        laboratory.complete_run(agent_ids="5", from_date=START, to_date=NOW, accept_deletions=True)
+        assert query(laboratory.database, "SELECT count(*) FROM messages") == [(1 if is_known else 100,)]
 
 
 def test_a_source_of_its_own_refuses_the_whole_load(busy: Laboratory) -> None:

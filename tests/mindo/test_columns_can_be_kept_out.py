@@ -131,6 +131,123 @@ def test_rules_given_later_reach_old_rows_when_they_are_read_again() -> None:
         assert sorted(rows) == sorted((f"{SECRET} ñandú 🦤 {n}", SECRET, 7) for n in (1, 2))
 
 
+def in_warehouse_or_beside_it(text: str) -> bool:
+    return any(text.encode() in path.read_bytes() for path in Path().rglob("*") if path.is_file())
+
+
+OTHER_SHAPES: list[dict[str, Any]] = [
+    {"content": SECRET},
+    {"content": [{"text": SECRET}]},
+    {"content": {"Text": SECRET}},
+    {"content": {"teXt": SECRET, "text": "x", "TEXT": SECRET}},
+    {"Content": {"text": SECRET}},
+    {"content__text": SECRET},
+    {"author": f"Juan {SECRET}"},
+    {"author": {"type": "contact", "id": "ctc_1", "displayName": SECRET}},
+    {"agent": SECRET},
+    {"agent": {"address": {"street": SECRET}}},
+    {"agent": {"Address": {"Street": SECRET}}},
+    {"tool_calls": [SECRET, [SECRET], {"Arguments": SECRET}, {"ARGUMENTS": SECRET, "arguments": 1}]},
+    {"tool_calls": {"arguments": SECRET}},
+    {"tool_calls": SECRET},
+    {"toolCalls": [{"arguments": SECRET}]},
+    {"classifications": [SECRET, {"Value": SECRET}, {"value": {"of": SECRET}}]},
+    {"extractions": [SECRET, {"value": {"first": SECRET}}]},
+]
+PARTS = {
+    "messages": {"content__text": "drop", "author__display_name": "hmac", "agent__address__street": "null"},
+    "messages__classifications": {"value": "hmac"},
+    "messages__extractions": {"value__first": "hmac"},
+    "messages__tool_calls": {"arguments": "drop"},
+}
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["a message a page", "all in one page"])
+def test_a_rule_holds_when_the_api_changes_the_shape_around_it(apart: bool) -> None:
+    rows = [a_message(number, **members) for number, members in enumerate(OTHER_SHAPES)]
+    page = {"limit": 1} if apart else {}
+    with laboratory_at(PlainApi(rows), column_rules=PARTS, hmac_key=KEY, **page) as laboratory:
+        laboratory.complete_run()
+        tables = read_tables(laboratory.database)
+        assert len(tables["messages"].rows) == len(rows)
+        assert not in_warehouse_or_beside_it(SECRET)
+        assert not any(SECRET in repr(row) for content in tables.values() for row in content.rows)
+        # displayName, hashed as display_name is
+        assert digest(SECRET) in [value for row in tables["messages"].rows for value in row.values()]
+        values = {(row["value"], row["api__value"]) for row in tables["messages__classifications"].rows}
+        assert values == {(digest(SECRET), None), (None, digest(SECRET)), (digest(f'{{"of":"{SECRET}"}}'), None)}
+        assert len(tables["messages__tool_calls"].rows) == 6
+        before = snapshot(laboratory.database)
+        laboratory.complete_run()
+        assert snapshot(laboratory.database) == before
+
+
+def test_other_shapes_are_kept_where_no_rule_speaks_of_them() -> None:
+    rows = [
+        a_message(1, agent="a text", author={"nick": "n"}),
+        a_message(2, author="another", tool_calls=["a call"], extractions=["one"]),
+    ]
+    rules = {"messages": {"content__text": "drop"}, "messages__extractions": {"value": "hmac"}}
+    with laboratory_at(PlainApi(rows), column_rules=rules, hmac_key=KEY) as laboratory:
+        laboratory.complete_run()
+        assert query(laboratory.database, "SELECT agent, author FROM messages ORDER BY message_id") == [
+            ('"a text"', None),
+            (None, '"another"'),
+        ]
+        assert query(laboratory.database, "SELECT value FROM messages__tool_calls") == [('"a call"',)]
+        assert query(laboratory.database, "SELECT value FROM messages__extractions") == [(digest("one"),)]
+
+
+def test_a_column_of_its_own_name_keeps_its_own_rule_beside_one_spelt_like_it() -> None:
+    rules = {"messages": {"content__text": "drop", "api__content__text": "hmac", "content": "hmac"}}
+    rows = [a_message(1, content={"text": "a", "Text": "b"}), a_message(2, content="c")]
+    with laboratory_at(PlainApi(rows), column_rules=rules, hmac_key=KEY) as laboratory:
+        laboratory.complete_run()
+        found = query(laboratory.database, "SELECT api__content__text, content FROM messages ORDER BY message_id")
+        assert found == [(digest("b"), None), (None, digest("c"))]
+        assert "content__text" not in read_tables(laboratory.database)["messages"].types
+
+
+ALL_BUT_TRACE = "classifications,extractions,tool_calls"
+
+
+def test_stored_hashes_of_traces_stay_when_traces_are_left_out() -> None:
+    rows = [a_message(1, trace_id="a"), a_message(2), a_message(3, trace_id="c")]
+    rules = {"messages": {"trace_id": "hmac", "content__text": "null"}}
+    with laboratory_at(PlainApi(rows), column_rules=rules, hmac_key=KEY, lookback_days=30) as laboratory:
+        laboratory.complete_run()
+        before = snapshot(laboratory.database)
+        assert [row["trace_id"] for row in before["messages"].values()] == [digest("a"), None, digest("c")]
+        for include in (ALL_BUT_TRACE, "none", ALL_BUT_TRACE, None):
+            laboratory.complete_run(**({"include": include} if include else {}))
+            assert snapshot(laboratory.database) == before
+
+
+def test_stored_traces_are_hashed_once_when_traces_are_left_out() -> None:
+    given = {"include": ALL_BUT_TRACE, "column_rules": {"messages": {"trace_id": "hmac"}}, "hmac_key": KEY}
+    with laboratory_at(PlainApi([a_message(1, trace_id=SECRET), a_message(2)]), lookback_days=30) as laboratory:
+        laboratory.complete_run()
+        laboratory.complete_run(**given)
+        after = snapshot(laboratory.database)
+        assert [row["trace_id"] for row in after["messages"].values()] == [digest(SECRET), None]
+        laboratory.complete_run(**given)
+        assert snapshot(laboratory.database) == after
+
+
+@pytest.mark.parametrize("rule", ["hmac", "null", "drop"])
+def test_the_time_of_the_export_rewrites_nothing_whatever_its_rule(rule: str) -> None:
+    api = PlainApi([a_message(1), a_message(2)])
+    with laboratory_at(api, lookback_days=30) as laboratory:
+        laboratory.complete_run()
+        laboratory.given |= {"column_rules": {"messages": {"metadata__exported_at": rule}}, "hmac_key": KEY}
+        laboratory.complete_run()
+        before = snapshot(laboratory.database)
+        for row in api.rows:
+            row["metadata"] = {**row["metadata"], "exported_at": "2026-04-30T01:02:03.000004"}
+        laboratory.complete_run()
+        assert snapshot(laboratory.database) == before
+
+
 def test_a_rule_holds_for_values_of_every_type_and_for_what_is_left_out(laboratory: Laboratory) -> None:
     odd = [SECRET, 5, 1.5, True, [SECRET], {"a": SECRET}, None, ""]
     rows = [personal(number, extra=value) for number, value in enumerate(odd)]
@@ -155,6 +272,18 @@ def _number(row: dict[str, Any]) -> str:
     [
         ({"column_rules": {"message": {}}}, "column_rules: 'message' is not one of messages,"),
         ({"column_rules": {"messages": "drop"}}, "column_rules.messages: write a table of columns"),
+        ({"column_rules": ["messages"]}, "column_rules: write a table of columns for each table"),
+        ({"column_rules": "drop"}, "column_rules: write a table of columns for each table"),
+        ({"column_rules": {"messages": {1: "drop"}}}, "column_rules.messages: 1 can't be the name of a column"),
+        ({"column_rules": {"messages": {"Content__Text": "drop"}}}, "'Content__Text' can't be the name of a column"),
+        ({"column_rules": {"messages": {"content.text": "drop"}}}, "'content.text' can't be the name of a column"),
+        ({"column_rules": {"messages": {"a\nb": "drop"}}}, "in lower-case letters, digits and underscores"),
+        ({"column_rules": {"messages": {"": "drop"}}}, "'' can't be the name of a column"),
+        (
+            {"column_rules": {"messages": {"context__thread_position__v_text": "drop"}}},
+            "give the rule to context__thread_position; it holds for values of every type",
+        ),
+        ({"column_rules": {"messages": {"content__text": ["drop"]}}}, "['drop'] is not one of drop, null, hmac"),
         ({"column_rules": {"messages": {"content__text": "hash"}}}, "'hash' is not one of drop, null, hmac"),
         ({"column_rules": {"messages": {"message_id": "drop"}}}, "has to stay as it is"),
         ({"column_rules": {"messages": {"author__id": "hmac"}}}, "has to stay as it is"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +14,7 @@ from typing import Any
 import dlt
 import pytest
 
-from mindo import WindowsIncomplete, mindo_source
+from mindo import WindowsIncomplete, mindo_source, resolve_options
 from mindo_emulator import GLOBAL_DEMO_KEY, World
 from tests.mindo.conftest import MakeLaboratory
 from tests.support import (
@@ -412,17 +415,115 @@ def test_many_messages_at_one_moment_are_no_contradiction(order: str, limit: int
         assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
 
 
-def test_a_window_in_order_is_confirmed_by_one_small_request() -> None:
-    rows = [a_message(number, f"2026-04-25T12:{number:02}:00") for number in range(50)]
-    with laboratory_at(PlainApi(rows), limit=20) as laboratory:
+def test_the_end_of_a_window_in_order_is_asked_for_by_one_small_request() -> None:
+    rows = [a_message(number, f"2026-04-25T12:{number // 60:02}:{number % 60:02}") for number in range(1250)]
+    with laboratory_at(PlainApi(rows), limit=500) as laboratory:
         laboratory.complete_run()
         asked = [request.params for request in laboratory.server.requests]
         assert [(a["from"], a["limit"], "cursor" in a) for a in asked] == [
-            ("2026-04-24T03:00:00Z", "20", False),
-            ("2026-04-24T03:00:00Z", "20", True),
-            ("2026-04-24T03:00:00Z", "20", True),
-            ("2026-04-25T12:49:00Z", "2", False),
+            ("2026-04-24T03:00:00Z", "500", False),
+            ("2026-04-24T03:00:00Z", "500", True),
+            ("2026-04-24T03:00:00Z", "500", True),
+            ("2026-04-25T12:20:49Z", "2", False),
         ]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_long_window_that_is_cut_in_order_is_found_by_its_end(step: int) -> None:
+    rows = [a_message(number, f"2026-04-25T12:{number // 60:02}:{number % 60:02}") for number in range(1500)]
+    cut = {"left": 1}
+
+    def cut_once(asked: Asked, reply: Reply) -> Reply:
+        if cut["left"] and "cursor" in asked.params:
+            cut["left"] -= 1
+            return Reply(b"".join(reply.body.splitlines(keepends=True)[:300]))
+        return reply
+
+    api = PlainApi(rows, decorate=cut_once, order=lambda place: step * place)
+    with laboratory_at(api, limit=800) as laboratory:
+        laboratory.complete_run()
+        assert cut["left"] == 0
+        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
+
+
+def test_an_order_by_accident_is_not_believed() -> None:
+    # two conversations, each in order: cut behind the first, what came looks sorted
+    rows = [a_message(number, f"2026-04-25T12:{number % 50:02}:00") for number in range(100)]
+    cut = {"left": 1}
+
+    def cut_once(asked: Asked, reply: Reply) -> Reply:
+        if cut["left"]:
+            cut["left"] -= 1
+            return Reply(b"".join(reply.body.splitlines(keepends=True)[:50]))
+        return reply
+
+    with laboratory_at(PlainApi(rows, decorate=cut_once)) as laboratory:
+        laboratory.complete_run()
+        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
+
+
+@pytest.mark.parametrize("rows", [9, 2_000])
+def test_cursors_that_are_good_for_once_only_are_enough(rows: int) -> None:
+    messages = [a_message(number, f"2026-04-25T12:{number * 7 % 60:02}:00") for number in range(rows)]
+    used: set[str] = set()
+
+    def once(asked: Asked, reply: Reply) -> Reply:
+        cursor = asked.params.get("cursor")
+        if cursor is None:
+            used.clear()
+        elif cursor in used:
+            return Reply(b"", 410)
+        else:
+            used.add(cursor)
+        return reply
+
+    with laboratory_at(PlainApi(messages, decorate=once), limit=(rows + 3) // 4) as laboratory:
+        laboratory.complete_run()
+        assert_tables_hold(read_tables(laboratory.database), messages, [42], START, NOW)
+
+
+def test_no_more_is_asked_for_than_the_configured_page() -> None:
+    rows = [a_message(number, f"2026-04-25T12:00:{number // 1490:02}") for number in range(1500)]
+
+    def strict(asked: Asked, reply: Reply) -> Reply:
+        return reply if int(asked.params["limit"]) <= 1000 else Reply(b"", 400)
+
+    with laboratory_at(PlainApi(rows, decorate=strict), limit=1000) as laboratory:
+        laboratory.complete_run()
+        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
+
+
+def test_a_probe_that_drips_is_broken_off() -> None:
+    import socket
+
+    from mindo.client import MindoClient
+    from mindo.exceptions import ApiError
+    from mindo.windows import Window
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        while True:
+            connection, _ = listener.accept()
+            connection.recv(65_536)
+            with contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    connection.sendall(b" ")
+                    time.sleep(0.05)
+
+    threading.Thread(target=drip, daemon=True).start()
+    options = resolve_options(
+        {
+            "base_url": f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "api_key": GLOBAL_DEMO_KEY,
+            "company_ids": [42],
+            "page_timeout_seconds": 0.3,
+            "max_attempts": 2,
+        }
+    )
+    with pytest.raises(ApiError, match="longer than page_timeout_seconds"):
+        MindoClient(options).probe(Window(START, NOW, 42), {})
 
 
 def test_a_message_that_comes_while_its_window_is_confirmed_is_loaded() -> None:

@@ -31,6 +31,7 @@ CANARIES = tuple(
 LISTS = ("messages", "classifications", "extractions", "tool_calls")
 ERASED = (SHORT, "Zp4Gd6Hs", *CANARIES)
 AGENT = {"type": "agent", "id": "agt_" + "5" * 24, "display_name": None}
+_HERE = "mindo_pipeline.forgetting"
 
 
 def contact(contact_id: str, name: str | None = None) -> dict[str, Any]:
@@ -239,9 +240,110 @@ def test_somebody_can_be_forgotten_before_the_first_run(api: Emulator[World]) ->
     assert count(where=f"author__id = '{BEA}'") == 2
 
 
-# --- killed in between ---------------------------------------------------------------------------------------------
+# --- others who wrote there ------------------------------------------------------------------------------------------
 
-_HERE = "mindo_pipeline.forgetting"
+GROUP = "conv_" + "6" * 24
+
+
+def backfill(days_ago: int, until_days_ago: int = 0) -> None:
+    days = [(midnight() - days * DAY).date().isoformat() for days in (days_ago, until_days_ago)]
+    result = mindo("backfill", "--from", days[0], "--to", days[1], "--companies", "42", "--quiet")
+    assert result.code == 0, result.err
+
+
+def verified() -> int:
+    start = (midnight() - 4 * DAY).date().isoformat()
+    return mindo("verify", "--from", start, "--to", midnight().date().isoformat(), "--companies", "42").code
+
+
+def of_group() -> list[str]:
+    with duckdb.connect("warehouse.duckdb", read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT content__text FROM mindo.messages WHERE conversation_id = $group ORDER BY occurred_at",
+            {"group": GROUP},
+        ).fetchall()
+    return [text for (text,) in rows]
+
+
+def judged() -> str | None:
+    """What the group counts as."""
+    warehouse = forgetting.Warehouse()
+    warehouse.reading()
+    forgotten = warehouse.coverage.forgotten()
+    return next((name for name in ("conversations", "derived", "shared") if GROUP in getattr(forgotten, name)), None)
+
+
+def say(api: Emulator[World], days_ago: float, text: str, author: dict[str, Any]) -> None:
+    api.world.add_message(42, midnight() - days_ago * DAY, text, conversation_id=GROUP, author=author)
+
+
+def test_who_was_silent_while_the_forgotten_wrote_loses_nothing(planted: Emulator[World]) -> None:
+    assert mindo("forget", "--contact", ANA, "--yes", "--quiet").code == 0
+    say(planted, 3.5, "Bea first", contact(BEA))
+    say(planted, 3.4, "to Bea", AGENT)
+    backfill(4)
+    say(planted, 0.9, CANARIES[0], contact(ANA))
+    say(planted, 0.8, CANARIES[1], AGENT)
+    backfill(1)
+    assert (of_group(), judged()) == (["Bea first", "to Bea"], "derived")
+    say(planted, 2.5, "Bea late", contact(BEA))
+    say(planted, 0.7, "Bea again", contact(BEA))
+    backfill(4, 2)
+    assert (of_group(), judged()) == (["Bea first", "to Bea", "Bea late"], "shared")
+    backfill(4)
+    assert of_group() == ["Bea first", "to Bea", "Bea late", CANARIES[1], "Bea again"]
+    assert count(where=f"author__id = '{ANA}'") == 0
+    assert (verified(), judged()) == (0, "shared")
+
+
+def test_verify_leaves_out_what_a_run_leaves_out(planted: Emulator[World]) -> None:
+    say(planted, 3.5, CANARIES[0], contact(ANA))
+    assert mindo("forget", "--contact", ANA, "--yes", "--quiet").code == 0
+    say(planted, 0.8, CANARIES[1], AGENT)
+    say(planted, 0.7, CANARIES[1], {"type": "operator", "id": "usr_1", "display_name": None})
+    backfill(4)
+    assert (of_group(), judged(), verified()) == ([], "derived", 0)
+    say(planted, 1.5, "Bea", contact(BEA))
+    assert verified() == 6
+    backfill(4)
+    assert of_group() == ["Bea", CANARIES[1], CANARIES[1]]
+    assert (judged(), verified()) == ("shared", 0)
+
+
+def test_who_wrote_outside_of_what_was_loaded_comes_with_it(api: Emulator[World]) -> None:
+    say(api, 3.5, "Bea first", contact(BEA))
+    say(api, 0.9, CANARIES[0], contact(ANA))
+    say(api, 0.8, "to both", AGENT)
+    backfill(1)
+    assert mindo("forget", "--contact", ANA, "--yes", "--quiet").code == 0
+    assert (of_group(), judged()) == ([], "derived")
+    backfill(4)
+    assert (of_group(), judged(), verified()) == (["Bea first", "to both"], "shared", 0)
+    # the second one is judged by the command, which knows that nobody else is left
+    assert mindo("forget", "--contact", BEA, "--yes", "--quiet").code == 0
+    assert (of_group(), judged(), verified()) == ([], "derived", 0)
+
+
+def test_what_was_answered_before_the_forgotten_wrote_goes_when_it_is_asked_for_again(planted: Emulator[World]) -> None:
+    assert mindo("forget", "--contact", ANA, "--yes", "--quiet").code == 0
+    say(planted, 3.5, f"hola Ana {CANARIES[1]}", AGENT)
+    backfill(4)
+    say(planted, 0.9, CANARIES[0], contact(ANA))
+    backfill(1)
+    assert (len(of_group()), judged()) == (1, "derived")
+    assert mindo("forget", "--contact", BEA, "--yes", "--quiet").code == 0
+    assert len(of_group()) == 1
+    point = KillPoint("erased, file as it was", f"{_HERE}:_reclaim", "before")
+    arguments = ("forget", "--contact", ANA, "--yes", "--json")
+    assert run_and_kill(call, arguments, at=point).killed
+    assert of_group() == []
+    document = mindo(*arguments).document
+    assert (document["erased"], document["rows"]["messages"], document["not_held"]) == (True, 0, [ANA])
+    assert [row for row in audited() if row[0] == GROUP] == [(GROUP, 42, 1, 0, 0, 0, True)]
+    assert found() == {}
+
+
+# --- killed in between ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -240,18 +240,48 @@ RULES_TOML = """
 [sources.mindo.column_rules.messages]
 content__text = "drop"
 content__txt = "null"
+author = "drop"
+
+[sources.mindo.column_rules.messages__extractions]
+value = "drop"
+field = "null"
 """
 
 
-def test_check_lists_the_column_rules_and_doubts_names_that_nobody_documents(
-    api: Emulator[World],
-) -> None:
+def test_check_lists_the_column_rules_and_doubts_names_that_nobody_knows(api: Emulator[World]) -> None:
+    nobody = "neither the API's documentation nor the warehouse has this column"
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(RULES_TOML)
     result = finish(spawn("check"))
     assert result.code == 0
     assert "✓ column rule: messages.content__text: drop" in result.out
-    assert "! column rule: messages.content__txt: null; the API's documentation does not name this column" in result.out
+    assert "✓ column rule: messages.author: drop" in result.out
+    assert "✓ column rule: messages__extractions.value: drop" in result.out
+    assert f"! column rule: messages.content__txt: null; {nobody}" in result.out
+    assert f"! column rule: messages__extractions.field: null; {nobody}" in result.out
+    assert left_behind() == [".dlt", ".dlt/config.toml"]
+
+
+def test_check_knows_the_columns_that_the_warehouse_has(
+    loaded: Emulator[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = '{"messages": {"content__txt": "null"}, "messages__extractions": {"field": "null"}}'
+    monkeypatch.setenv("SOURCES__MINDO__COLUMN_RULES", rules)
+    result = mindo("check")
+    assert result.code == 0
+    assert "✓ column rule: messages__extractions.field: null" in result.out
+    assert "! column rule: messages.content__txt: null; neither" in result.out
+
+
+def test_check_of_rules_goes_on_without_a_warehouse_to_ask(
+    api: Emulator[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("warehouse.duckdb").write_text("no database")
+    monkeypatch.setenv("SOURCES__MINDO__COLUMN_RULES", '{"messages": {"content__txt": "null"}}')
+    result = mindo("check")
+    assert result.code == 5
+    assert "! column rule: messages.content__txt: null; neither" in result.out
+    assert "✗ destination: " in result.out
 
 
 def test_check_finds_a_rule_without_its_key(api: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:

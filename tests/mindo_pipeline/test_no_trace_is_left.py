@@ -7,6 +7,8 @@ import json
 import signal
 import ssl
 import stat
+import sys
+import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
@@ -17,7 +19,20 @@ import duckdb
 import pytest
 
 from mindo_emulator import Emulator, EmulatorSettings, World
-from tests.mindo_pipeline.harness import COMPANIES, DAY, Result, count, finish, midnight, settings, spawn, wait_until
+from mindo_pipeline.cli import main
+from tests.crashing import POINTS, run_and_kill
+from tests.mindo_pipeline.harness import (
+    COMPANIES,
+    DAY,
+    Result,
+    count,
+    finish,
+    midnight,
+    mindo,
+    settings,
+    spawn,
+    wait_until,
+)
 
 KEY = "mindo_global_canaryinthekey0"
 CANARIES = ("canaryinthetext", "canaryinthearguments", "canaryintheextraction", "canaryintheclassification")
@@ -187,6 +202,45 @@ def test_what_a_killed_run_left_is_removed_by_the_next(canaries: Emulator[World]
     assert result.code == 0
     assert not spilled.exists()
     assert_no_trace(result)
+
+
+def test_what_a_killed_run_left_goes_though_the_destination_refuses_it(canaries: Emulator[World]) -> None:
+    assert run("--companies", "57").code == 0
+    ended = run_and_kill(_main, ["mindo", "run", "--companies", "42"], at=POINTS["between tables"])
+    assert ended.killed, ended.err
+    assert list(Path().rglob("*.parquet")), "nothing was left"
+    with duckdb.connect(WAREHOUSE) as connection:
+        connection.execute("ALTER TABLE mindo.messages DROP COLUMN content__text")
+        connection.execute("ALTER TABLE mindo.messages ADD COLUMN content__text INTEGER")
+    other = run("--companies", "57", "--from", midnight().isoformat())
+    assert other.code == 0
+    assert_no_trace(other)
+    again = run("--companies", "42")
+    assert again.code == 5
+    assert_no_trace(again)
+
+
+def _main(arguments: list[str]) -> None:
+    """The console script in a child of its own; it makes all files its owner's only."""
+    sys.argv = arguments
+    main()
+
+
+def test_a_folder_for_temporary_files_that_can_not_be_written_is_one_clear_line(
+    canaries: Emulator[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MINDO_DEBUG")
+    missing = str(Path("missing").absolute())
+    for place in (missing, None):
+        # with none, Python looks for a folder itself, and finds none that it can write to
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [missing])
+        monkeypatch.setenv("TMPDIR", missing)
+        for command in ("run", "status"):
+            result = mindo(command)
+            assert result.code == 2
+            assert f"temporary files: can't write to {missing} (No such file or directory);" in result.error
+            assert "set TMPDIR to another folder" in result.error
 
 
 def test_a_redirect_to_another_host_never_gets_the_key(canaries: Emulator[World]) -> None:
