@@ -22,7 +22,7 @@ demo: setup ## Load a made-up Mindo into DuckDB and show what came out
 	@$(BIN)/mindo demo $(ARGS)
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check $(CODE)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+_MEMORY_DISK = Path("/dev/shm")
+_ROOM = 4 * 2**30
+if _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free > _ROOM:
+    # hundreds of small databases are written and thrown away: a disk only makes them wait
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
 
 _FOREIGN = ("SOURCES__", "DESTINATION__", "DLT_", "LOAD__", "NORMALIZE__", "EXTRACT__", "PIPELINE", "CREDENTIALS")
 

@@ -11,6 +11,7 @@ to `benchmarks/results/torture.md`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -81,11 +82,13 @@ def main() -> int:
         return _exit_code([report], folder)
     started = time.monotonic()
     reports = []
-    for report in run_trials(seed, options.kills, options.workers, folder):
-        reports.append(report)
-        if report.failure:
-            print(f"{report.title}, killed at {report.kills} {report.moments}: {report.outcome}\n{report.failure}")
-            print(f"To repeat it: make torture ARGS='--seed {seed} --trial {report.number}'", file=sys.stderr)
+    # Ctrl-C ends it early; what was counted so far stands
+    with contextlib.suppress(KeyboardInterrupt):
+        for report in run_trials(seed, options.kills, options.workers, folder):
+            reports.append(report)
+            if report.failure:
+                print(f"{report.title}, killed at {report.kills} {report.moments}: {report.outcome}\n{report.failure}")
+                print(f"To repeat it: make torture ARGS='--seed {seed} --trial {report.number}'", file=sys.stderr)
     RESULTS.write_text(describe(reports, seed, time.monotonic() - started))
     print(f"{RESULTS.name}: {sum(len(report.kills) for report in reports):,} kills, seed {seed}")
     return _exit_code(reports, folder)

@@ -247,11 +247,11 @@ class WindowReader:
                     break
                 contradicted += 1
                 attempts.retries += 1
-                self._client.pause(contradicted)
                 if contradicted == _WINDOW_ATTEMPTS:
                     raise ApiError(
                         f"page {len(pages)} ends without a next_cursor, but the API has more; {contradicted} times"
                     )
+                self._client.pause(contradicted)
                 pages.pop().path.unlink(missing_ok=True)
             pages = _unique(pages)
         except BaseException:

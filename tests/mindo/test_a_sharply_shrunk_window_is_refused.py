@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
+from pathlib import Path
+from shutil import copy
+
 import dlt
 import pytest
 from hypothesis import given
@@ -9,7 +13,7 @@ from hypothesis import strategies as st
 
 from mindo import WindowShrunk, WindowsIncomplete, mindo_source
 from mindo.shrink_guard import ShrinkGuard
-from mindo_emulator import World
+from mindo_emulator import Emulator, World
 from tests.mindo.conftest import MakeLaboratory
 from tests.support import DAY, NOW, START, Laboratory, PlainApi, a_message, laboratory_at, query, snapshot
 
@@ -29,11 +33,20 @@ def a_busy_day() -> World:
     return world
 
 
+@pytest.fixture(scope="module")
+def busy_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse after a run over that world; made once."""
+    with chdir(tmp_path_factory.mktemp("busy")), Emulator(a_busy_day()) as emulator:
+        laboratory = Laboratory(emulator)
+        laboratory.complete_run(company_ids=[42, 57])
+        return laboratory.database
+
+
 @pytest.fixture
-def busy(open_laboratory: MakeLaboratory) -> Laboratory:
+def busy(open_laboratory: MakeLaboratory, busy_file: Path) -> Laboratory:
     laboratory = open_laboratory(a_busy_day())
     laboratory.given["company_ids"] = [42, 57]
-    laboratory.complete_run()
+    copy(busy_file, laboratory.database)
     return laboratory
 
 

@@ -125,9 +125,7 @@ def test_a_run_that_ends_well(canaries: Emulator[World]) -> None:
         ("error_line", {"message": "canaryinthetext", "where": "end"}),
         ("bad_json_line", {}),
         ("bad_utf8_line", {}),
-        ("half_line", {}),
         ("outside_window", {}),
-        ("html_page", {}),
         ("key_revoked", {}),
     ],
 )
