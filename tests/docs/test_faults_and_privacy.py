@@ -17,7 +17,7 @@ PRIVACY = (ROOT / "docs/privacy.md").read_text()
 ROWS = [line for line in FAULTS.splitlines() if line.startswith("| ") and not line.startswith("| fault")]
 
 
-def tests_there() -> set[str]:
+def names_of_tests() -> set[str]:
     """Names of all test functions and test modules."""
     paths = list((ROOT / "tests").rglob("test_*.py"))
     functions = {
@@ -29,7 +29,7 @@ def tests_there() -> set[str]:
 def test_every_fault_names_a_test_that_exists() -> None:
     named = [re.findall(r"`(test_\w+)`", row.rsplit(" | ", 1)[-1]) for row in ROWS]
     assert all(named), "a row without a test"
-    assert {name for names in named for name in names} <= tests_there()
+    assert {name for names in named for name in names} <= names_of_tests()
 
 
 def test_every_fault_of_the_emulator_is_in_the_table() -> None:
