@@ -38,6 +38,7 @@ DEFAULT_START_DAYS_AGO: Final = 30
 ASSUMPTIONS: Final[dict[str, str]] = {
     "occurred_at without a zone": "is UTC",
     "order of rows within a window": "unknown; nothing is filtered or stopped by order",
+    "a page without a sentinel": "is the last, if asking once more for the end of the window shows nothing new",
     "members of agent, extractions[] and tool_calls[]": "unknown; discovered from the data",
     "values of classifications and extractions": "of any JSON type; stored as text, nothing is lost",
     "life of a cursor": "unknown; never stored across runs, a refused cursor restarts its window",
