@@ -38,7 +38,7 @@ from mindo_pipeline.exit_codes import ExitCode
 from mindo_pipeline.running import DEFAULT_LOAD_MESSAGES
 from mindo_pipeline.warehouse import DEFAULT_DATASET, DEFAULT_DESTINATION, Warehouse
 from tests.docs.page import ROOT, Block, anchors, blocks, codes, links, prose, read, table
-from tests.mindo_pipeline.harness import count, midnight, mindo
+from tests.mindo_pipeline.harness import DAY, count, midnight, mindo
 
 Row = dict[str, Any]
 NOW = datetime(2026, 5, 1, 3, tzinfo=UTC)
@@ -521,7 +521,7 @@ FAULTS = {
     "the key has no access": ("company_lost", {}),
     "answers, but not as a Mindo server": ("html_page", {}),
     "limits the rate": ("rate_limited", {}),
-    "could not be read whole; the rest is loaded": ("server_error", {"after": 1, "company": 57}),
+    "could not be read whole; the rest is loaded": ("server_error", {"company": 57, "covering": midnight() - DAY}),
 }
 
 
