@@ -423,6 +423,9 @@ class Laboratory:
             "company_ids": list(COMPANIES),
             "start_date": START,
             "workers": 2,
+            # most of a laboratory's windows are small, so asking for their ends would be most of a test's time;
+            # `laboratory_at` and the tests of whole windows do ask
+            "confirm_windows": False,
         }
 
     @property
@@ -730,5 +733,11 @@ def laboratory_at(api: ScriptedApi, **given: Any) -> Iterator[Laboratory]:
     """A laboratory of company 42 over a scripted server."""
     with api:
         laboratory = Laboratory(api)
-        laboratory.given |= {"company_ids": [42], "start_date": NOW - 6 * DAY, "window_hours": 744} | given
+        laboratory.given |= {
+            "company_ids": [42],
+            "start_date": NOW - 6 * DAY,
+            "window_hours": 744,
+            "confirm_windows": True,
+        }
+        laboratory.given |= given
         yield laboratory

@@ -83,12 +83,9 @@ def test_a_window_that_comes_back_empty_stays_as_it_was_and_the_others_are_loade
     [
         (49, {}, False),
         (50, {}, True),
-        (50, {"shrink_guard_messages": 51}, False),
         (49, {"shrink_guard_messages": 49}, True),
-        (60, {"shrink_guard_percent": 60}, False),
         (61, {"shrink_guard_percent": 60}, True),
         (100, {"shrink_guard_percent": 100}, False),
-        (100, {"accept_deletions": True}, False),
     ],
 )
 def test_the_thresholds_hold_to_the_message(

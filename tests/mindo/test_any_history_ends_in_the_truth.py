@@ -394,6 +394,7 @@ class AnyHistory(RuleBasedStateMachine):
         )
         self.emulator = Emulator(self.world, EmulatorSettings(order="shuffled")).start()
         self.laboratory = Laboratory(self.emulator)
+        self.laboratory.given["confirm_windows"] = True
         self.spool = self.folder / "spool"
         self.given = self.laboratory.given
         self.given |= {"company_ids": [42], "start_date": MIDNIGHT - 4 * DAY, "spool_dir": str(self.spool)}
@@ -779,6 +780,6 @@ TestAnyHistory.settings = (
     settings(settings.get_profile("torture"))
     if THOROUGH
     # shrinking would take minutes, and these programs are short as they are
-    else settings(max_examples=6, stateful_step_count=16, phases=(Phase.explicit, Phase.generate))
+    else settings(max_examples=4, stateful_step_count=16, phases=(Phase.explicit, Phase.generate))
 )
 TestAnyHistory = pytest.mark.slow(pytest.mark.timeout(0 if THOROUGH else 900)(TestAnyHistory))

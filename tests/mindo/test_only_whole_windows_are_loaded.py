@@ -53,7 +53,7 @@ def a_full_week() -> World:
 @pytest.fixture
 def paged(open_laboratory: MakeLaboratory) -> Laboratory:
     laboratory = open_laboratory(a_full_week())
-    laboratory.given |= {"company_ids": [42], "limit": 5}
+    laboratory.given |= {"company_ids": [42], "limit": 5, "confirm_windows": True}
     return laboratory
 
 
