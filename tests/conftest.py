@@ -27,6 +27,12 @@ settings.load_profile("torture" if os.environ.get("MINDO_TORTURE") else "ci" if 
 
 
 @pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backs off for a millisecond, not for half a second."""
+    monkeypatch.setattr("mindo.client._FIRST_BACKOFF_SECONDS", 0.001)
+
+
+@pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Runs the test in an empty folder with a clean environment."""
     for name in list(os.environ):

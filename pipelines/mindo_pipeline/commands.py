@@ -198,7 +198,7 @@ def run(
     late, changed or were deleted. Every window that is loaded replaces what the tables hold for it. A window that can't be
     read whole is named, left as it was, and read again by the next run.
 
-    With --from it reads that range instead and moves no watermark.
+    With --from it reads that range instead, moves no watermark and notes no gap: what failed is read by the same command.
     """
 
     def body(session: Session) -> Verdict:

@@ -21,6 +21,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationCo
 
 from mindo import Selection, Window
 from mindo.columns import EXPORT_WINDOWS
+from mindo.settings import ALL
 
 from .errors import causes
 from .unfinished import Unfinished
@@ -89,7 +90,7 @@ def _windows(packages: PackageStorage, load_id: str, refusal: Exception) -> dict
         for row in pq.read_table(job, columns=[*_WINDOW, *_SELECTION]).to_pylist():
             company_id, start, end = (row[name] for name in _WINDOW)
             channel, direction, agents, include = (row[name] for name in _SELECTION)
-            selection = Selection.from_key(f"channel={channel} direction={direction} agents={agents} include={include}")
+            selection = Selection.parse(channel, direction, None if agents == ALL else agents, include or "none")
             windows.setdefault(selection, []).append(Window(start, end, company_id))
     return windows
 

@@ -20,6 +20,7 @@ from mindo import (
 from .console import clean, counted, make_table, moment
 from .exit_codes import ExitCode
 from .report import window_document
+from .running import with_unfinished
 from .session import Session, Verdict, json_time
 from .warehouse import Warehouse
 
@@ -30,7 +31,7 @@ def plan_command(session: Session, given: dict[str, Any], destination: str | Non
     warehouse = Warehouse(destination, dataset)
     companies = resolve_companies(options, MindoClient(options))
     warehouse.reading()
-    windows = plan_run(options, companies, warehouse.coverage)
+    windows = with_unfinished(warehouse, options, companies, plan_run(options, companies, warehouse.coverage))
     rows = [_company_plan(company, options, warehouse.coverage, windows) for company in companies]
     session.document |= {
         "location": warehouse.location,

@@ -20,6 +20,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 from mindo.sql import identifier, literal
 
 from .erasing import ERASED_TABLES
+from .unfinished import sync_folder
 from .warehouse import Warehouse
 
 COPY_SUFFIX: Final = ".compacting"
@@ -68,7 +69,7 @@ def compact(warehouse: Warehouse) -> None:
             with contextlib.suppress(PermissionError):
                 os.chown(copy, before.st_uid, before.st_gid)
             copy.replace(file)
-        _sync(file.parent)
+        sync_folder(file.parent)
     except (duckdb.Error, DatabaseException) as error:
         # the text of an error can quote a row
         raise NotReclaimed(
@@ -169,14 +170,6 @@ def _held(file: Path, before: os.stat_result) -> Iterator[None]:
 def _remove(copy: Path) -> None:
     for path in (copy, copy.with_name(f"{copy.name}.wal")):
         path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _megabytes(size: int) -> str:

@@ -133,7 +133,7 @@ def run_increment(
     Raises:
         DestinationError: If a load fails.
     """
-    plan = plan_run(options, companies, warehouse.coverage)
+    plan = with_unfinished(warehouse, options, companies, plan_run(options, companies, warehouse.coverage))
     starts = history_starts(options, companies, warehouse.coverage)
     record = record_nothing if explicit_interval(options) else record_increment(starts, options.selection)
     _run_plan(warehouse, options, companies, plan, record, progress, outcome, load_messages)
@@ -199,7 +199,8 @@ def run_backfill(
         if not left:
             coverage.finish_backfill(backfill.key)
 
-    _run_plan(warehouse, options, companies, list(backfill.plan), record, progress, outcome, load_messages)
+    plan = with_unfinished(warehouse, options, companies, backfill.plan)
+    _run_plan(warehouse, options, companies, plan, record, progress, outcome, load_messages)
 
 
 def run_windows(
@@ -232,7 +233,6 @@ def _run_plan(
     outcome: Outcome,
     load_messages: int,
 ) -> None:
-    plan += _left_unfinished(warehouse, options, companies, plan)
     outcome.planned = list(plan)
     progress.planned(plan)
     # Arrow's own allocator keeps what it freed: a quarter of the peak memory of a long backfill
@@ -265,11 +265,11 @@ def _run_plan(
         outcome.incomplete += [WindowRead(window, error=moved) for window in plan]
 
 
-def _left_unfinished(
+def with_unfinished(
     warehouse: Warehouse, options: Options, companies: Sequence[Company], plan: Sequence[Window]
 ) -> list[Window]:
-    """What an earlier run could not finish and this plan does not read anyway."""
-    windows = []
+    """A plan, followed by what an earlier run could not finish and the plan does not read anyway."""
+    windows = list(plan)
     for company in companies:
         planned = [(window.start, window.end) for window in plan if window.company_id == company.company_id]
         ranges = subtract_ranges(warehouse.unfinished.ranges(company.company_id, options.selection), planned)

@@ -118,10 +118,10 @@ class Unfinished:
         except OSError:
             whole.unlink(missing_ok=True)
             raise
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes a new name in a folder outlive a power failure."""
     opened = os.open(folder, os.O_RDONLY)
     try:

@@ -24,7 +24,7 @@ from mindo import (
 )
 from mindo.exceptions import WindowShrunk
 from mindo.reader import WindowRead
-from mindo.windows import Range, format_time, merge_ranges, plan_windows, subtract_ranges
+from mindo.windows import format_time, plan_windows, ranges_by_company, subtract_ranges
 
 from .comparing import ComparedWindow, compare_windows
 from .console import counted, duration, make_table, moment
@@ -236,7 +236,8 @@ class _Verification:
 
     def _never_loaded_lines(self) -> list[str]:
         lines = []
-        for company_id, ranges in _ranges([different.window for different in self.different]).items():
+        different = ranges_by_company(different.window for different in self.different)
+        for company_id, ranges in sorted(different.items()):
             covered = self.warehouse.coverage.covered(company_id, self.options.selection)
             lines += [
                 f"company {company_id} [{format_time(start)}, {format_time(end)}): nothing tells that this was ever loaded,"
@@ -312,14 +313,6 @@ def _advice(incomplete: Sequence[WindowRead]) -> str:
 
 def _total(compared: Sequence[ComparedWindow], kind: str) -> int:
     return sum(getattr(window, kind).count for window in compared)
-
-
-def _ranges(windows: Sequence[Window]) -> dict[int, list[Range]]:
-    """Windows as ranges, adjacent ones joined, by company."""
-    by_company: dict[int, list[Range]] = {}
-    for window in windows:
-        by_company.setdefault(window.company_id, []).append((window.start, window.end))
-    return {company_id: merge_ranges(ranges) for company_id, ranges in sorted(by_company.items())}
 
 
 def _limited(lines: list[str]) -> list[str]:

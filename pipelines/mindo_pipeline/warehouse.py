@@ -42,8 +42,8 @@ _UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependency
 class Warehouse:
     """A destination's dataset, and the dlt pipeline that loads it.
 
-    Until `writing` everything happens in a scratch folder and, on DuckDB, read-only: whoever only looks leaves no trace and
-    can't get into the way of a run.
+    Until `writing` everything happens in a scratch folder and, on DuckDB, read-only and query by query: whoever only looks
+    leaves no trace, and keeps a run from writing only while a query lasts.
 
     Args:
         destination: Name of a dlt destination; its credentials come from dlt's configuration.

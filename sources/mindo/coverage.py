@@ -13,12 +13,21 @@ Kept in dlt's resource state, so it travels with the destination and is committe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from .selection import Selection
-from .windows import Range, Window, contiguous_end, format_time, merge_ranges, parse_time, subtract_ranges
+from .windows import (
+    Range,
+    Window,
+    contiguous_end,
+    format_time,
+    merge_ranges,
+    parse_time,
+    ranges_by_company,
+    subtract_ranges,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Forgotten:
     shared: frozenset[str] = frozenset()
 
 
-_FORGOTTEN = ("contacts", "conversations", "derived", "shared")
+FORGOTTEN_KINDS = tuple(kind.name for kind in fields(Forgotten))
 
 
 class Coverage:
@@ -100,9 +109,7 @@ class Coverage:
 
     def record_complete(self, selection: Selection, complete: Iterable[Window]) -> set[int]:
         """Adds windows to what is covered without moving a watermark; returns their companies."""
-        by_company: dict[int, list[Range]] = {}
-        for window in complete:
-            by_company.setdefault(window.company_id, []).append((window.start, window.end))
+        by_company = ranges_by_company(complete)
         for company_id, ranges in by_company.items():
             entry = self._entry(company_id, selection)
             entry["covered"] = _write_ranges(merge_ranges([*_read_ranges(entry.get("covered")), *ranges]))
@@ -182,7 +189,7 @@ class Coverage:
     def forgotten(self) -> Forgotten:
         """Who was erased and stays out."""
         ids = self._state.get("forgotten", {})
-        return Forgotten(**{name: frozenset(ids.get(name, ())) for name in _FORGOTTEN})
+        return Forgotten(**{name: frozenset(ids.get(name, ())) for name in FORGOTTEN_KINDS})
 
     def record_forgotten(self, forgotten: Forgotten) -> None:
         """Adds to who must not be loaded again.
@@ -197,7 +204,7 @@ class Coverage:
             ((known.derived - forgotten.shared) | forgotten.derived) - conversations,
             ((known.shared - forgotten.derived) | forgotten.shared) - conversations,
         )
-        self._state["forgotten"] = {name: sorted(getattr(merged, name)) for name in _FORGOTTEN}
+        self._state["forgotten"] = {name: sorted(getattr(merged, name)) for name in FORGOTTEN_KINDS}
 
     def _entries(self, company_id: int, selection: Selection) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, entry in self._state.get("companies", {}).get(str(company_id), {}).items():

@@ -19,7 +19,7 @@ from .columns import AUDIT_LOG, CHILD_TABLES, COMPANIES, DECLARED, EXPORT_WINDOW
 from .discovery import MEMBER_HINT
 from .selection import Selection
 from .settings import ALL, CHANNELS, DIRECTIONS
-from .windows import Window, merge_ranges
+from .windows import Window, ranges_by_company
 
 _IS_ROW = "_window_end IS NULL"
 _MARKERS = "FROM {staging_table} AS w WHERE w._window_end IS NOT NULL"
@@ -122,13 +122,10 @@ def window_markers(
         named = {channel for values in CHANNELS.values() for channel in values}
         channels = [*CHANNELS[selection.channel], *sorted(set(channels_seen) - named)]
     direction = DIRECTIONS.get(selection.direction)
-    by_company: dict[int, list[Window]] = {}
-    for window in windows:
-        by_company.setdefault(window.company_id, []).append(window)
     markers = []
-    for company_id, own in by_company.items():
+    for company_id, ranges in ranges_by_company(windows).items():
         authors: list[str | None] = sorted(agent_authors.get(company_id, ())) if selection.agent_ids else [None]  # type: ignore[assignment]
-        for start, end in merge_ranges((w.start, w.end) for w in own):
+        for start, end in ranges:
             for channel in channels:
                 for author in authors:
                     markers.append(

@@ -17,7 +17,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from .columns import MESSAGES
 from .selection import Selection
 from .settings import ALL, CHANNELS, DIRECTIONS
-from .windows import Window, merge_ranges
+from .windows import Window, ranges_by_company
 
 _ROWS_AT_ONCE: Final = 50_000
 
@@ -59,9 +59,6 @@ class StoredMessages:
             authors: The author ids that the agents of the selection are known by.
         """
         client = self._connected()
-        by_company: dict[int, list[Window]] = {}
-        for window in windows:
-            by_company.setdefault(window.company_id, []).append(window)
         condition, values = _passes(selection, authors)
         parts = [columns.empty_table()]
         if client is not None:
@@ -70,8 +67,8 @@ class StoredMessages:
                 f" WHERE company_id = %s AND occurred_at >= %s AND occurred_at < %s{condition}"
             )
             try:
-                for company_id, own in by_company.items():
-                    for start, end in merge_ranges((window.start, window.end) for window in own):
+                for company_id, ranges in ranges_by_company(windows).items():
+                    for start, end in ranges:
                         with client.execute_query(query, company_id, start, end, *values) as cursor:
                             for rows in cursor.iter_arrow(_ROWS_AT_ONCE):
                                 parts.append(rows.rename_columns(columns.names).cast(columns))

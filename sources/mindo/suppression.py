@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from .coverage import Forgotten
-
-_TABLES = ("contacts", "conversations", "derived", "shared")
+from .coverage import FORGOTTEN_KINDS, Forgotten
 
 
 class Suppression:
@@ -25,7 +23,7 @@ class Suppression:
     def __init__(self, connection: duckdb.DuckDBPyConnection, forgotten: Forgotten) -> None:
         self._connection = connection
         self._is_needed = bool(forgotten.contacts or forgotten.conversations or forgotten.derived)
-        for name in _TABLES:
+        for name in FORGOTTEN_KINDS:
             connection.execute(f"CREATE TEMP TABLE forgotten_{name} (id VARCHAR)")
             connection.execute(
                 f"INSERT INTO forgotten_{name} SELECT unnest($ids)", {"ids": sorted(getattr(forgotten, name))}
@@ -37,7 +35,7 @@ class Suppression:
         def ids(name: str) -> frozenset[str]:
             return frozenset(row[0] for row in self._connection.execute(f"SELECT id FROM forgotten_{name}").fetchall())
 
-        return Forgotten(**{name: ids(name) for name in _TABLES})
+        return Forgotten(**{name: ids(name) for name in FORGOTTEN_KINDS})
 
     def apply(self, author_id: str, author_type: str) -> None:
         """Deletes from the table `batch`.

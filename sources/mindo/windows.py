@@ -50,6 +50,14 @@ def merge_ranges(ranges: Iterable[Range]) -> list[Range]:
     return merged
 
 
+def ranges_by_company(windows: Iterable[Window]) -> dict[int, list[Range]]:
+    """Windows as merged ranges, by company."""
+    by_company: dict[int, list[Range]] = {}
+    for window in windows:
+        by_company.setdefault(window.company_id, []).append((window.start, window.end))
+    return {company_id: merge_ranges(ranges) for company_id, ranges in by_company.items()}
+
+
 def subtract_ranges(ranges: Iterable[Range], removed: Iterable[Range]) -> list[Range]:
     """What of `ranges` no range of `removed` holds."""
     left = merge_ranges(ranges)

@@ -1,4 +1,4 @@
-"""Retries without their waits, and a laboratory per test."""
+"""A laboratory per test."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ class MakeLaboratory(Protocol):
     """Opens an emulator over a world, and a warehouse beside it."""
 
     def __call__(self, world: World | None = None, settings: EmulatorSettings | None = None) -> Laboratory: ...
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backs off for a millisecond, not for half a second."""
-    monkeypatch.setattr("mindo.client._FIRST_BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture

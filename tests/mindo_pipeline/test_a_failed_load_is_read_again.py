@@ -275,6 +275,19 @@ def test_status_tells_what_has_to_be_read_again(world: World) -> None:
         assert f"unfinished: company {company} {range_}: its load failed; the next run of it reads it again" in lines
 
 
+def test_a_plan_shows_what_has_to_be_read_again_as_the_run_then_reads_it(world: World) -> None:
+    refuse_texts()
+    failing = mindo("run", "--companies", str(KILLED), "--from", _day(3), "--to", _day(2))
+    assert failing.code == 5
+    accept_texts()
+    arguments = ("--companies", str(KILLED), "--from", _day(1), "--to", _day(0), "--json")
+    planned = mindo("plan", *arguments).document["windows"]
+    assert [window["start"] for window in planned] == [f"{day}T00:00:00Z" for day in (_day(1), _day(3))]
+    read = mindo("run", *arguments).document["windows"]
+    assert [(w["start"], w["end"]) for w in read] == [(w["start"], w["end"]) for w in planned]
+    assert not note().exists()
+
+
 def test_the_ledger_holds_no_load_that_never_ended(world: World) -> None:
     rows = count("export_windows")
     kill(POINTS["before the package is complete"])
