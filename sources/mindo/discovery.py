@@ -141,6 +141,8 @@ class Member:
 def kinds_sql(member: Member, data_type: DataType | None) -> str:
     """SQL of the type that a value of a member needs, given its column's type; NULL for JSON null."""
     text = member.text
+    if member.json is None:
+        return "'text'"
     whole = f"CASE WHEN TRY_CAST({text} AS BIGINT) IS NULL THEN 'text'"
     if data_type == "double":
         whole += f" WHEN abs(TRY_CAST({text} AS BIGINT)) <= {_LARGEST_WHOLE_DOUBLE} THEN 'double'"

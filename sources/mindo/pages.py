@@ -11,7 +11,7 @@ import mmap
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from .columns import MESSAGE, OBJECTS
 from .engine import LINES, MAX_LINE_BYTES, line_limit
 from .exceptions import PageBroken
+from .members import NO_MEMBERS, KnownMembers, Members, look_for_members
 from .spool import open_private
 from .sql import utc_timestamp
 from .windows import Window
@@ -45,7 +45,7 @@ class Page:
         next_cursor: The sentinel's cursor, or `None` on the last page.
         longest_line: An upper bound for the length of a line in bytes.
         newline_missing: Whether the body ended without a line end after its last, complete line.
-        members: The members that its messages have, by the object they stand in; the message itself is named "".
+        members: What stands in its messages.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Page:
     next_cursor: str | None
     longest_line: int
     newline_missing: bool
-    members: dict[str, frozenset[str]] = field(default_factory=dict)
+    members: Members = NO_MEMBERS
 
     @property
     def rows(self) -> int:
@@ -63,13 +63,14 @@ class Page:
         return len(self.ids)
 
 
-def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> Page:
+def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection, known: KnownMembers) -> Page:
     """Checks a spooled body and cuts its sentinel off.
 
     Args:
         path: The body as it arrived.
         window: What was asked for.
         connection: A DuckDB connection of the calling thread.
+        known: The members that pages before had.
 
     Raises:
         PageBroken: If anything is wrong; names line and byte offset, never text.
@@ -89,7 +90,11 @@ def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection
     if not head:
         return Page(path, _NO_IDS, _NO_TIMES, size, next_cursor, 0, newline_missing)
     ids, times, longest = _check_lines(path, window, connection)
-    members = _members(path, longest, connection)
+    members = known.in_page(path)
+    if members is None:
+        _check_strictness(path)
+        members = look_for_members(path, longest, connection)
+        known.learn(members)
     return Page(path, ids, times, size, next_cursor, longest, newline_missing, members)
 
 
@@ -117,21 +122,6 @@ def read_ids(path: Path) -> Ids:
         except (ValueError, TypeError, KeyError):
             raise PageBroken(f"a line is no message (line {number}, byte {offset})") from None
     return Ids(ids, None)
-
-
-def _members(path: Path, longest_line: int, connection: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
-    rows = connection.execute(
-        "SELECT DISTINCT json_keys(json, $objects) FROM read_ndjson_objects($path, maximum_object_size = $line_limit)",
-        {
-            "path": str(path),
-            "line_limit": line_limit(longest_line),
-            "objects": ["$", *(f"$.{name}" for name in OBJECTS)],
-        },
-    ).fetchall()
-    return {
-        name: frozenset(member for (keys,) in rows for member in keys[place] or ())
-        for place, name in enumerate((MESSAGE.name, *OBJECTS))
-    }
 
 
 _FACTS = f"""
@@ -172,7 +162,6 @@ def _check_strictness(path: Path) -> None:
 def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnection) -> tuple[pa.Array, pa.Array, int]:
     """Ids and times of a page in which every line is right, and the length of its longest line if that is unusual."""
     longest = 0
-    _check_strictness(path)
     try:
         facts = _page_facts(path, window, connection, longest)
     except duckdb.Error:

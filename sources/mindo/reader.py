@@ -21,6 +21,7 @@ from .client import Attempts, MindoClient
 from .configuration import Options
 from .engine import open_engine
 from .exceptions import ApiError, ConfigurationError, CursorRefused, MindoError, WindowShrunk, WindowsIncomplete
+from .members import KnownMembers
 from .pages import Ids, Page, drop_superseded_lines, prove_page, read_ids
 from .selection import Selection
 from .spool import Spool
@@ -158,6 +159,7 @@ class WindowReader:
         self._names = count()
         self._worker_count = options.workers
         self._reads: deque[Future[WindowRead]] = deque()
+        self._members = KnownMembers()
         self._newline_missing_is_usual = False
         self._serves_unsorted = False
         self._rows_in_order = 0
@@ -317,7 +319,12 @@ class WindowReader:
 
         def request() -> Page:
             return self._client.spool_page(
-                window, params, asked.cursor, path, lambda body: prove_page(body, window, connection), attempts
+                window,
+                params,
+                asked.cursor,
+                path,
+                lambda body: prove_page(body, window, connection, self._members),
+                attempts,
             )
 
         try:

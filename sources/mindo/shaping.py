@@ -6,8 +6,9 @@ text: nothing is inferred from what a value looks like.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -29,11 +30,12 @@ from .discovery import (
     variant_name,
 )
 from .engine import LINES, line_limit
+from .members import Members
 from .pages import Page
 from .reader import WindowRead, message_ids
 from .replacing import arrow_schema
 from .selection import Selection
-from .sql import WHOLE, extract, identifier, literal, pointer, utc_timestamp
+from .sql import WHOLE, extract, identifier, json_text, literal, pointer, utc_timestamp
 from .stored import LEFT_OUT
 from .suppression import Suppression
 
@@ -41,7 +43,8 @@ BATCH_ROWS = 30_000
 _BATCH_BYTES = 32 * 1024 * 1024
 
 HASH_PART = 12
-"""Hexadecimal digits of each part of `_row_hash`: the message itself, then one part for each list."""
+"""Hexadecimal digits of each part of `_row_hash`. In `messages`: the message itself, then one part for each list; in the child
+tables: what the row has from its message, then the item."""
 
 _ID_DIGITS = 20
 """Hexadecimal digits of `_dlt_id`: 80 bits, as many as dlt's own ids have."""
@@ -151,96 +154,122 @@ class Shaper:
 
     def _shape_pages(self, pages: Sequence[_Source]) -> ShapedBatch:
         self._connection.register("sources", _sources_table(pages))
-        members = self._read_batch(pages)
-        children: dict[str, pa.Table] = {}
-        counts = {MESSAGES: self._count("batch")}
-        for name in self._lists:
-            children[name] = self._children(name)
-            counts[CHILD_TABLES[name]] = self._count("items")
-        tables = {MESSAGES: self._messages(members, children)}
-        tables |= {CHILD_TABLES[name]: table for name, table in children.items()}
+        batch = self._read_batch(pages)
+        self.suppression.apply(batch.author("id"), batch.author("type"))
+        counts = self._counts()
+        items = {name: self._item_members(name, batch) for name in self._lists}
+        tables = {MESSAGES: self._messages(self._object_members(batch), items)}
+        tables |= {CHILD_TABLES[name]: self._children(name, members, batch) for name, members in items.items()}
         self._connection.execute("DROP TABLE batch")
         self._connection.unregister("sources")
         return ShapedBatch(tables, counts)
 
-    def _count(self, relation: str) -> dict[int, int]:
-        return dict(self._connection.execute(f"SELECT window_no, count(*) FROM {relation} GROUP BY ALL").fetchall())
+    def _counts(self) -> dict[str, dict[int, int]]:
+        sizes = ["count(*)", *(f"sum(len({name}))" for name in self._lists)]
+        rows = self._connection.execute(f"SELECT window_no, {', '.join(sizes)} FROM batch GROUP BY ALL").fetchall()
+        tables = [MESSAGES, *(CHILD_TABLES[name] for name in self._lists)]
+        return {table: {row[0]: int(row[place] or 0) for row in rows} for place, table in enumerate(tables, start=1)}
 
-    def _read_batch(self, pages: Sequence[_Source]) -> list[Member]:
-        """Reads pages into the table `batch`; returns the members that become columns of `messages`."""
+    def _read_batch(self, pages: Sequence[_Source]) -> _Batch:
+        """Reads pages into the table `batch`."""
         longest = max(source.page.longest_line for source in pages)
         source = {"paths": [str(s.page.path) for s in pages], "line_limit": line_limit(longest)}
-        unknown = _unknown_members([s.page for s in pages])
+        batch = _Batch.of([s.page.members for s in pages])
         try:
-            members = self._create_batch(source, unknown, general=False)
+            self._create_batch(source, batch)
         except duckdb.Error:
-            # a member that should be an object is something else, or names differ in letter case only
-            members = self._create_batch(source, unknown, general=True)
-        self.suppression.apply(self._author("id"), self._author("type"))
-        return members
+            # names that differ in letter case only
+            batch = replace(batch, typed=frozenset(), by_line=True)
+            self._create_batch(source, batch)
+        return batch
 
-    def _create_batch(self, source: dict[str, Any], unknown: dict[str, list[str]], general: bool) -> list[Member]:
-        """Reads pages by declared columns, or in `general` line by line as JSON, which takes whatever a line holds."""
-        top = {identifier(f"top_{number}"): name for number, name in enumerate(unknown[MESSAGE.name])}
-        typed = {name: self._is_typed(site, unknown, general) for name, site in OBJECTS.items()}
-        if general:
+    def _create_batch(self, source: dict[str, Any], batch: _Batch) -> None:
+        """Reads pages by columns; or, in general, line by line as JSON, which takes whatever a line holds."""
+        top = {_top(number): name for number, name in enumerate(batch.unknown[MESSAGE.name])}
+        if batch.by_line:
             relation, columns = "read_ndjson_objects($paths, maximum_object_size = $line_limit, filename = true)", {}
-            texts = {name: f"(json ->> {pointer(name)})" for name in TOP_MEMBERS}
-            parts = {name: extract("json", name) for name in (*OBJECTS, *LISTS)}
+            texts = {name: json_text("json", pointer(name)) for name in TOP_MEMBERS}
+            parts = {name: extract("json", name) for name in OBJECTS}
+            lists = {name: extract("json", name) for name in LISTS}
             parts |= {alias: extract("json", name) for alias, name in top.items()}
         else:
             relation = f"read_ndjson($paths, {LINES}, columns = $columns, filename = true)"
             columns = {
                 **dict.fromkeys(TOP_MEMBERS, "VARCHAR"),
-                **{name: _struct_type(OBJECTS[name]) if is_typed else "JSON" for name, is_typed in typed.items()},
-                **dict.fromkeys((*LISTS, *unknown[MESSAGE.name]), "JSON"),
+                **{name: batch.column_type(name, site) for name, site in (OBJECTS | LISTS).items()},
+                **dict.fromkeys(batch.unknown[MESSAGE.name], "JSON"),
             }
             texts = {name: f"lines.{name}" for name in TOP_MEMBERS}
-            parts = {name: f"lines.{name}" for name in (*OBJECTS, *LISTS)}
+            parts = {name: f"lines.{name}" for name in OBJECTS}
+            lists = {name: f"lines.{name}" for name in LISTS}
             parts |= {alias: f"lines.{identifier(name)}" for alias, name in top.items()}
         key = f"substr(md5(company_id || ':' || {texts['message_id']}), 1, {_ID_DIGITS})"
         texts["occurred_at"] = utc_timestamp(texts["occurred_at"])
+        for name, items in lists.items():
+            if name not in batch.typed:
+                # a single item where a list should be is read as a list of one
+                items = (
+                    f"CASE coalesce(json_type({items}), 'NULL') WHEN 'ARRAY' THEN json_extract({items}, '$[*]')"
+                    f" WHEN 'NULL' THEN [] ELSE [{items}] END"
+                )
+            parts[name] = items
         selected = ", ".join(f"{sql} AS {name}" for name, sql in (texts | parts).items())
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE batch AS SELECT window_no, company_id, {key} AS message_key, {selected}"
             f" FROM {relation} AS lines JOIN sources ON sources.path = lines.filename",
             source | ({"columns": columns} if columns else {}),
         )
-        return self._object_members(unknown, typed) + [
-            self._member(MESSAGES, MESSAGE, name, alias) for alias, name in top.items()
-        ]
 
-    @staticmethod
-    def _is_typed(site: Site, unknown: dict[str, list[str]], general: bool) -> bool:
-        return bool(site.members) and not unknown[site.name] and not general
-
-    def _object_members(self, unknown: dict[str, list[str]], typed: dict[str, bool]) -> list[Member]:
+    def _object_members(self, batch: _Batch) -> list[Member]:
+        """The members that become columns of `messages`."""
         members = []
         known = self.columns[MESSAGES]
         for name, site in OBJECTS.items():
-            for member, data_type in site.members.items():
-                value = f"{name}.{identifier(member)}"
-                if not typed[name]:
-                    members.append(self._member(MESSAGES, site, member, name, pointer(member)))
-                elif data_type == "text":
-                    rule = known.rule_of(site, member)
-                    members.append(Member(site.column_name(member), None, value, data_type, rule))
-                else:
-                    members.append(self._member(MESSAGES, site, member, value))
-            members += [self._member(MESSAGES, site, member, name, pointer(member)) for member in unknown[name]]
-            if not typed[name]:
+            members += self._site_members(MESSAGES, site, batch.names(name, site), name, name in batch.typed)
+            if name not in batch.typed:
                 bare = f"CASE WHEN json_type({name}) <> 'OBJECT' THEN {name} END"
                 column, rule = known.name_of(MESSAGE, name), known.rule_of(MESSAGE, name)
                 members.append(Member(column, bare, f"({bare} ->> '$')", site.bare, rule))
+        return members + [
+            self._member(MESSAGES, MESSAGE, name, _top(number))
+            for number, name in enumerate(batch.unknown[MESSAGE.name])
+        ]
+
+    def _item_members(self, name: str, batch: _Batch) -> list[Member]:
+        """The members that become columns of a child table; they stand in `item`."""
+        table, site = CHILD_TABLES[name], LISTS[name]
+        names = batch.names(name, site)
+        members = dict(zip(names, self._site_members(table, site, names, "item", name in batch.typed), strict=True))
+        known = self.columns[table]
+        value_rule = known.rule_of(site, VALUE)
+        # an item of another shape may hold what a rule keeps out
+        takes_bare = value_rule is not None or not self._rules.apply_to(table)
+        if name not in batch.typed and takes_bare:
+            bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {extract('item', VALUE)} ELSE item END"
+            data_type = site.members.get(VALUE, site.bare)
+            members[VALUE] = Member(known.name_of(site, VALUE), bare, json_text(bare), data_type, value_rule)
+        return list(members.values())
+
+    def _site_members(self, table: str, site: Site, names: Sequence[str], holder: str, is_typed: bool) -> list[Member]:
+        """The members of what stands in `holder`: a struct if typed, else JSON."""
+        known = self.columns[table]
+        members = []
+        for name in names:
+            data_type = site.members.get(name, site.others)
+            json: str | None = f"struct_extract({holder}, {literal(name)})" if is_typed else extract(holder, name)
+            if data_type == "text":
+                text = str(json) if is_typed else json_text(holder, pointer(name))
+                json = None if is_typed else json
+                members.append(Member(known.name_of(site, name), json, text, data_type, known.rule_of(site, name)))
+            else:
+                members.append(self._member(table, site, name, str(json)))
         return members
 
-    def _member(self, table: str, site: Site, name: str, json: str, pointer: str | None = None) -> Member:
-        """A member that stands in `json`: is it, or is where the pointer shows."""
-        data_type = site.members.get(name, site.others)
-        value = json if pointer is None else f"json_extract({json}, {pointer})"
+    def _member(self, table: str, site: Site, name: str, json: str) -> Member:
+        """A member whose value is `json`."""
         known = self.columns[table]
-        text = f"({json} ->> {pointer or WHOLE})"
-        return Member(known.name_of(site, name), value, text, data_type, known.rule_of(site, name))
+        data_type = site.members.get(name, site.others)
+        return Member(known.name_of(site, name), json, f"({json} ->> {WHOLE})", data_type, known.rule_of(site, name))
 
     def _member_columns(self, table: str, relation: str, members: Sequence[Member]) -> dict[str, str]:
         """The columns that hold the members of a batch: name to SQL."""
@@ -249,7 +278,7 @@ class Shaper:
         columns = self._ruled_columns(table, members)
         members = [member for member in members if member.rule is None]
         types = {member.column: known.data_type(member.column) or member.data_type for member in members}
-        open_members = [m for m in members if m.json and not (takes_any(types[m.column]) and m.column in declared)]
+        open_members = [m for m in members if not (takes_any(types[m.column]) and m.column in declared)]
         kinds = self._kinds(relation, open_members, types)
         for member in members:
             found = kinds.get(member.column)
@@ -294,7 +323,7 @@ class Shaper:
         assert row is not None
         return {member.column: kinds or [] for member, kinds in zip(members, row, strict=True)}
 
-    def _messages(self, members: Sequence[Member], children: Mapping[str, pa.Table]) -> pa.Table:
+    def _messages(self, members: Sequence[Member], items: Mapping[str, Sequence[Member]]) -> pa.Table:
         holder, rule = "batch" if self._reads_trace else "stored", self._rules.of(MESSAGES, "trace_id")
         trace = Member("trace_id", None, f"{holder}.trace_id", "text", rule)
         columns = self._member_columns(MESSAGES, "batch", [*members, trace])
@@ -305,67 +334,58 @@ class Shaper:
         parts = [_digest(self._content(MESSAGES, selected, but="metadata__exported_at"))]
         for position, name in enumerate(LISTS, start=1):
             kept = f"rpad(coalesce(substr(stored._row_hash, {position * HASH_PART + 1}, {HASH_PART}), ''), {HASH_PART}, '-')"
-            parts.append(_digest(self._list_content(name, children[name])) if name in self._lists else kept)
+            parts.append(self._list_digest(name, items[name]) if name in items else kept)
         selected["_row_hash"] = " || ".join(parts)
         selected["_dlt_id"] = "batch.message_key"
         selected["_dlt_load_id"] = "$load_id"
         relation = "batch" if self._reads_everything else "batch LEFT JOIN stored USING (company_id, message_id)"
         return self._arrow(MESSAGES, relation, selected)
 
-    def _list_content(self, name: str, items: pa.Table) -> str:
-        """SQL of one text that is equal just for equal lists."""
-        if not self._rules.apply_to(CHILD_TABLES[name]):
-            return f"coalesce(CAST({name} AS VARCHAR), '')"
-        # what a rule keeps out of the warehouse must not be guessed from a hash either
-        digests = identifier(f"digests_of_{name}")
-        self._connection.register("ruled_items", items)
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {digests} AS SELECT _dlt_parent_id AS message_key,"
-            " string_agg(_row_hash, ' ' ORDER BY _dlt_list_idx) AS content FROM ruled_items GROUP BY ALL"
-        )
-        self._connection.unregister("ruled_items")
-        return f"coalesce((SELECT content FROM {digests} AS d WHERE d.message_key = batch.message_key), '')"
-
     @property
     def _reads_everything(self) -> bool:
         return self._reads_trace and len(self._lists) == len(LISTS)
 
-    def _children(self, name: str) -> pa.Table:
-        table, site = CHILD_TABLES[name], LISTS[name]
-        self._connection.execute(
-            "CREATE OR REPLACE TEMP TABLE items AS"
-            f" SELECT window_no, message_key, {', '.join(_LIFTED)}, author_id, generate_subscripts(items, 1) - 1 AS list_idx, unnest(items) AS item"
-            f" FROM (SELECT window_no, message_key, {', '.join(_LIFTED)}, {self._author('id')} AS author_id,"
-            # a single item where a list should be is read as a list of one
-            f" CASE json_type({name}) WHEN 'ARRAY' THEN json_extract({name}, '$[*]') WHEN 'NULL' THEN [] ELSE [{name}] END"
-            f" AS items FROM batch WHERE {name} IS NOT NULL)"
+    def _children(self, name: str, members: Sequence[Member], batch: _Batch) -> pa.Table:
+        table = CHILD_TABLES[name]
+        lifted = {**{column: column for column in _LIFTED}, "author__id": batch.author("id")}
+        own = ", ".join(lifted.values())
+        items = (
+            f"(SELECT message_key, {', '.join(f'{sql} AS {column}' for column, sql in lifted.items())},"
+            f" {_digest(f'json_array({own})')} AS own_digest,"
+            f" generate_subscripts({name}, 1) - 1 AS list_idx, unnest({name}) AS item FROM batch)"
         )
-        rows = self._connection.execute("SELECT DISTINCT json_keys(item), json_type(item) FROM items").fetchall()
-        found = {key for keys, _ in rows for key in keys or ()}
-        names = [*site.members, *sorted(found - site.members.keys())]
-        members = {member: self._member(table, site, member, "item", pointer(member)) for member in names}
-        known = self.columns[table]
-        value_rule = known.rule_of(site, VALUE)
-        # an item of another shape may hold what a rule keeps out
-        takes_bare = value_rule is not None or not self._rules.apply_to(table)
-        if takes_bare and any(kind not in ("OBJECT", "NULL") for _, kind in rows):
-            bare = f"CASE WHEN json_type(item) = 'OBJECT' THEN {extract('item', VALUE)} ELSE item END"
-            data_type = site.members.get(VALUE, site.bare)
-            members[VALUE] = Member(known.name_of(site, VALUE), bare, f"({bare} ->> '$')", data_type, value_rule)
-        columns = self._member_columns(table, "items", list(members.values()))
-        lifted = {**{column: column for column in _LIFTED}, "author__id": "author_id"}
         selected = {
-            **lifted,
+            **{column: column for column in lifted},
             "_dlt_list_idx": "list_idx",
-            **columns,
-            "_row_hash": _digest(
-                self._content(table, {**lifted, **(columns if self._rules.apply_to(table) else {"item": "item"})})
-            ),
+            **self._member_columns(table, items, members),
+            "_row_hash": f"own_digest || {_digest(self._item_content(name, members))}",
             "_dlt_id": "message_key || '-' || list_idx",
             "_dlt_load_id": "$load_id",
             "_dlt_parent_id": "message_key",
         }
-        return self._arrow(table, "items", selected)
+        return self._arrow(table, items, selected)
+
+    def _list_digest(self, name: str, members: Sequence[Member]) -> str:
+        # no line of JSON has a line end in it
+        contents = f"array_to_string(list_transform({name}, lambda item: {self._item_content(name, members)}), chr(10))"
+        return _digest(f"coalesce(len({name}), 0) || ' ' || coalesce({contents}, '')")
+
+    @staticmethod
+    def _item_content(name: str, members: Sequence[Member]) -> str:
+        """SQL of one text that is equal just for equal items of a list, however they were read.
+
+        Made of the members, because the item itself may hold what a rule keeps out of the warehouse, which must not be guessed
+        from a hash either. A member that the item doesn't have adds nothing to it.
+        """
+        declared = {LISTS[name].column_name(member) for member in LISTS[name].members}
+        parts = []
+        fixed = [_kept_content(member) for member in members if member.column in declared]
+        if fixed:
+            parts.append(f"json_array({', '.join(fixed)})")
+        for member in members:
+            if member.column not in declared and member.rule in (None, "hmac"):
+                parts.append(f"{literal(json.dumps(member.column))} || to_json({_kept_content(member)})")
+        return f"concat_ws(' ', '', {', '.join(parts)})" if parts else "''"
 
     @staticmethod
     def _content(table: str, selected: Mapping[str, str], but: str | None = None) -> str:
@@ -379,10 +399,6 @@ class Shaper:
         others = [f"{literal(name)} || to_json({sql})" for name, sql in selected.items() if name not in declared]
         # JSON frames its values, so no two different rows look alike
         return f"concat_ws(' ', to_json(row({', '.join(fixed)})){''.join(f', {sql}' for sql in others)})"
-
-    def _author(self, member: str) -> str:
-        row = self._connection.execute("SELECT typeof(author) FROM batch LIMIT 1").fetchone()
-        return f"(author ->> {pointer(member)})" if row and row[0] == "JSON" else f"author.{member}"
 
     def _arrow(self, table: str, relation: str, selected: Mapping[str, str]) -> pa.Table:
         columns = [column for column in self.columns[table].all if column.name in selected]
@@ -429,18 +445,59 @@ def _sources_table(pages: Sequence[_Source]) -> pa.Table:
     )
 
 
-def _unknown_members(pages: Sequence[Page]) -> dict[str, list[str]]:
-    """Members nobody declared, by the object they stand in, in a stable order."""
-    unknown = {}
-    for site in (MESSAGE, *OBJECTS.values()):
-        found = frozenset[str]().union(*(page.members.get(site.name, ()) for page in pages))
-        unknown[site.name] = sorted(found - site.members.keys() - set(site.lifted))
-    return unknown
+@dataclass(frozen=True)
+class _Batch:
+    """How the messages of a batch are read.
+
+    Attributes:
+        unknown: Members nobody declared, by place, in a stable order.
+        typed: Objects and lists that are read as structs; the others are JSON.
+        by_line: Whether every line is read as JSON as a whole.
+    """
+
+    unknown: Mapping[str, Sequence[str]]
+    typed: frozenset[str]
+    by_line: bool = False
+
+    @classmethod
+    def of(cls, pages: Sequence[Members]) -> _Batch:
+        """The quickest way to read these pages."""
+        sites = {MESSAGE.name: MESSAGE, **OBJECTS, **LISTS}
+        unknown = {}
+        for place, site in sites.items():
+            found = frozenset[str]().union(*(page.names.get(place, ()) for page in pages))
+            unknown[place] = sorted(found - site.members.keys() - set(site.lifted))
+        irregular = frozenset[str]().union(*(page.irregular for page in pages))
+        has_members = {place for place, site in sites.items() if place and (site.members or unknown[place])}
+        return cls(unknown, frozenset(has_members - irregular))
+
+    def names(self, place: str, site: Site) -> list[str]:
+        """The members of a place."""
+        return [*site.members, *self.unknown[place]]
+
+    def author(self, member: str) -> str:
+        """SQL of a member of the author, as text."""
+        return f"author.{member}" if "author" in self.typed else json_text("author", pointer(member))
+
+    def column_type(self, place: str, site: Site) -> str:
+        """The type that the JSON reader is told for an object or a list."""
+        if place not in self.typed:
+            return "JSON"
+        kinds = {name: site.members.get(name, site.others) for name in self.names(place, site)}
+        fields = (f"{identifier(name)} {'VARCHAR' if kind == 'text' else 'JSON'}" for name, kind in kinds.items())
+        return f"STRUCT({', '.join(fields)}){'[]' if place in LISTS else ''}"
 
 
-def _struct_type(site: Site) -> str:
-    fields = (f"{identifier(name)} {'VARCHAR' if kind == 'text' else 'JSON'}" for name, kind in site.members.items())
-    return f"STRUCT({', '.join(fields)})"
+def _top(number: int) -> str:
+    """The column of the batch that holds a member of the message itself that nobody declared."""
+    return f"top_{number}"
+
+
+def _kept_content(member: Member) -> str:
+    """SQL of what is kept of a member, the same whatever the type of its column is."""
+    if member.rule is None:
+        return f"nullif({member.json}, 'null')" if member.json and member.data_type != "text" else member.text
+    return _hmac(member.text) if member.rule == "hmac" else "NULL"
 
 
 _INNER_PAD, _OUTER_PAD = "mindo_hmac_inner_pad", "mindo_hmac_outer_pad"

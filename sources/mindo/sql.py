@@ -28,6 +28,15 @@ def extract(json: str, member: str) -> str:
     return f"json_extract({json}, {pointer(member)})"
 
 
+def json_text(json: str, pointer: str | None = None) -> str:
+    """A JSON value, or a member of it, as the text that DuckDB's reader makes of it in a column of type VARCHAR.
+
+    `->>` writes large numbers in another way.
+    """
+    value = json if pointer is None else f"json_extract({json}, {pointer})"
+    return f"json_transform({value}, '\"VARCHAR\"')"
+
+
 def utc_timestamp(text: str) -> str:
     """SQL of the UTC timestamp that a text holds; without a zone it is UTC, NULL if it is none.
 

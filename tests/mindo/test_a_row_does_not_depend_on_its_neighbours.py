@@ -1,0 +1,148 @@
+"""How a page is read depends on everything in it; what becomes of a message depends on the message alone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindo.columns import LISTS, MESSAGE, OBJECTS
+from mindo.engine import open_engine
+from mindo.members import KnownMembers, look_for_members
+from tests.scripted_api import PlainApi, a_message, laboratory_at
+from tests.support import changed_keys, snapshot
+
+VALUES = [
+    1e22,
+    1.10,
+    -0.0,
+    10**30,
+    2**64,
+    True,
+    None,
+    "",
+    "null",
+    " 1",
+    "1e22",
+    "a\nb",
+    "\u0000",
+    {"a": 1.0},
+    [None, "x"],
+]
+
+NEIGHBOURS: dict[str, Any] = {
+    "a list that is one item": {"classifications": {"label": "Intent", "value": 1e22}},
+    "items that are no objects": {name: ["bare", 7, None, ["x"]] for name in LISTS},
+    "objects that are no objects": dict.fromkeys(OBJECTS.keys() - {"metadata"}, "bare"),
+    "names that differ in letter case": {"classifications": [{"label": 1, "Label": 2}]},
+    "new members everywhere": {"new": 1, **{name: [{"new": 2}] for name in LISTS}, "author": {"new": 3}},
+    "no lists": dict.fromkeys(LISTS),
+}
+
+
+def awkward_messages() -> list[dict[str, Any]]:
+    messages = []
+    for number, value in enumerate(VALUES):
+        message = a_message(number)
+        message["author"] = {**message["author"], "display_name": value}
+        message["agent"] = {"id": 5, "name": value}
+        message["classifications"] = [{"label": value, "value": value}, {"label": "x"}, {}]
+        message["extractions"] = [{"field": value, "value": value, "more": {"deep": value}}]
+        message["tool_calls"] = [{"name": value, "status": value, "arguments": value, "result": value, "cost": value}]
+        messages.append(message)
+    return messages
+
+
+def test_no_neighbour_changes_a_row() -> None:
+    messages = awkward_messages()
+    with laboratory_at(PlainApi(messages)) as laboratory:
+        laboratory.complete_run()
+        before = snapshot(laboratory.database)
+        for number, (title, members) in enumerate(NEIGHBOURS.items(), start=100):
+            neighbour = a_message(number)
+            author = members.get("author")
+            if isinstance(author, dict):
+                members = members | {"author": {**neighbour["author"], **author}}
+            laboratory.server.rows = [*messages, neighbour | members]
+            laboratory.complete_run()
+            after = snapshot(laboratory.database)
+            for table, rows in before.items():
+                kept = {key: after[table][key] for key in rows}
+                assert changed_keys(rows, kept) == set(), f"{title}: {table}"
+                assert {key: row["_dlt_load_id"] for key, row in rows.items()} == {
+                    key: row["_dlt_load_id"] for key, row in kept.items()
+                }, f"{title}: {table}"
+
+
+names = st.sampled_from(["label", "value", "id", "new", "Label", "", "a b", 'q"uote', "ñ", "x" * 70])
+values = st.sampled_from([None, 1, "text", {"a": 1}, [1], []])
+objects = st.dictionaries(names, values, max_size=4)
+places = {name: st.one_of(objects, values) for name in OBJECTS}
+places |= {name: st.one_of(st.lists(st.one_of(objects, values), max_size=3), values) for name in LISTS}
+pages = st.lists(
+    st.fixed_dictionaries({}, optional={**places, "trace_id": values, "new": values}), min_size=1, max_size=5
+)
+
+
+def names_in(messages: list[dict[str, Any]]) -> dict[str, set[str]]:
+    found = {MESSAGE.name: {name for message in messages for name in message}}
+    for name in (*OBJECTS, *LISTS):
+        values = [message.get(name) for message in messages]
+        items = [item for value in values for item in (value if name in LISTS and isinstance(value, list) else [value])]
+        if name in LISTS:
+            items = [item for value in values if isinstance(value, list) for item in value]
+        found[name] = {member for item in items if isinstance(item, dict) for member in item}
+    return found
+
+
+def irregular_places(messages: list[dict[str, Any]]) -> set[str]:
+    irregular = set()
+    for name in (*OBJECTS, *LISTS):
+        for value in (message.get(name) for message in messages):
+            items = value if name in LISTS and isinstance(value, list) else [value] if name in OBJECTS else []
+            if name in LISTS and not isinstance(value, list | None):
+                irregular.add(name)
+            if any(not isinstance(item, dict | None) for item in items):
+                irregular.add(name)
+    return irregular
+
+
+@given(pages)
+def test_the_quick_look_sees_what_the_thorough_one_sees(messages: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
+        page = Path(folder) / "page"
+        page.write_text("".join(json.dumps(message) + "\n" for message in messages))
+        thorough = look_for_members(page, 0, engine)
+        assert {place: set(found) for place, found in thorough.names.items()} == names_in(messages)
+        assert thorough.irregular == irregular_places(messages)
+
+        known = KnownMembers()
+        at_first = known.in_page(page)
+        known.learn(thorough)
+        later = known.in_page(page)
+        can_be_told = all('"' not in name for found in thorough.names.values() for name in found)
+        assert (later is not None) == (can_be_told and not thorough.irregular)
+        for quick in filter(None, (at_first, later)):
+            assert not quick.irregular
+            assert all(found - places.keys() <= quick.names[place] for place, found in thorough.names.items())
+
+
+def test_the_quick_look_takes_strict_json_only() -> None:
+    known = KnownMembers()
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page"
+        for text, is_strict in {
+            '{"trace_id": 1}\n\n{"trace_id": "x"}\r\n': True,
+            '{"trace_id": NaN}\n': False,
+            '{"trace_id": [1,]}\n': False,
+            '{"trace_id": -Infinity}\n': False,
+            '{"trace_id": 01}\n': False,
+            '{"trace_id": "\\ud800"}\n': False,
+            '{"trace_id": ' + "[" * 5_000 + "]" * 5_000 + "}\n": False,
+        }.items():
+            page.write_text(text)
+            assert (known.in_page(page) is not None) == is_strict, text[:40]
