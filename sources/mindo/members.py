@@ -18,7 +18,8 @@ from .engine import line_limit
 _SITES: Final = {MESSAGE.name: MESSAGE, **OBJECTS, **LISTS}
 _MOST_NAMES: Final = 100
 """A place with more names than this is looked at thoroughly each time: every message would cost memory for all of them."""
-_CHUNK_BYTES: Final = 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+"""Larger ones are slower: the garbage collector runs while their lists are there, and they no longer fit the processor's cache."""
 
 
 @dataclass(frozen=True)

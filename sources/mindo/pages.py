@@ -12,13 +12,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .engine import LINES, MAX_LINE_BYTES, line_limit
 from .exceptions import PageBroken
@@ -28,7 +29,6 @@ from .sql import utc_timestamp
 from .windows import Window
 
 _TAIL_BYTES = 64 * 1024
-_MICROSECOND = timedelta(microseconds=1)
 _NO_IDS = pa.array([], pa.string())
 _NO_TIMES = pa.array([], pa.timestamp("us", "UTC"))
 
@@ -124,15 +124,10 @@ def read_ids(path: Path) -> Ids:
     return Ids(ids, None)
 
 
+# Plain columns: counting in SQL as well takes DuckDB longer to plan than a small page takes to be read.
 _FACTS = f"""
-SELECT list(message_id) AS ids,
-    list({utc_timestamp("occurred_at")}) AS times,
-    count(*) FILTER (message_id IS NULL OR message_id = '') AS without_id,
-    count(_error) AS errors,
-    count(_truncated) AS sentinels,
-    count(*) FILTER ({utc_timestamp("occurred_at")} IS NULL) AS without_time,
-    count(*) FILTER ({utc_timestamp("occurred_at")} NOT BETWEEN $start AND $last) AS outside,
-    count(*) FILTER (metadata ->> '$.company_id' <> $company) AS foreign_company
+SELECT message_id, {utc_timestamp("occurred_at")} AS time, metadata ->> '$.company_id' AS company_id,
+    _error IS NOT NULL AS is_error, _truncated IS NOT NULL AS is_sentinel
 FROM read_ndjson($path, {LINES}, columns = {{
     message_id: 'VARCHAR', occurred_at: 'VARCHAR', metadata: 'JSON', _error: 'JSON', _truncated: 'JSON'}})
 """
@@ -163,33 +158,35 @@ def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnecti
     """Ids and times of a page in which every line is right, and the length of its longest line if that is unusual."""
     longest = 0
     try:
-        facts = _page_facts(path, window, connection, longest)
+        facts = _page_facts(path, connection, longest)
     except duckdb.Error:
         # DuckDB's message can quote the line; and it refuses some JSON that is legal (a lone surrogate escape, a name
         # given twice, a very long line). Python says where the line is, or writes it anew in a form DuckDB reads.
         longest = _rewrite_lines(path)
         try:
-            facts = _page_facts(path, window, connection, longest)
+            facts = _page_facts(path, connection, longest)
         except duckdb.Error:
             raise PageBroken(f"a line can't be read as JSON{_unreadable_line(path, connection)}") from None
-    for what, (message, is_wrong) in _WRONG_LINES.items():
-        if facts[what][0].as_py():
+    for (message, is_wrong), in_facts in zip(_WRONG_LINES, _wrong_facts(facts, window), strict=True):
+        if pc.any(in_facts).as_py():
             raise PageBroken(f"{message}{_where(path, window, is_wrong)}")
-    ids, times = (facts[name].combine_chunks().flatten() for name in ("ids", "times"))
+    ids, times = (facts[name].combine_chunks() for name in ("message_id", "time"))
     return ids, times.cast(_NO_TIMES.type), longest
 
 
-def _page_facts(path: Path, window: Window, connection: duckdb.DuckDBPyConnection, longest_line: int) -> pa.Table:
-    return connection.execute(
-        _FACTS,
-        {
-            "path": str(path),
-            "start": window.start.replace(tzinfo=None),
-            "last": window.end.replace(tzinfo=None) - _MICROSECOND,
-            "company": str(window.company_id),
-            "line_limit": line_limit(longest_line),
-        },
-    ).to_arrow_table()
+def _page_facts(path: Path, connection: duckdb.DuckDBPyConnection, longest_line: int) -> pa.Table:
+    return connection.execute(_FACTS, {"path": str(path), "line_limit": line_limit(longest_line)}).to_arrow_table()
+
+
+def _wrong_facts(facts: pa.Table, window: Window) -> Iterator[pa.ChunkedArray]:
+    """Which lines are wrong, for each of `_WRONG_LINES`."""
+    start, end = (pa.scalar(moment.replace(tzinfo=None), pa.timestamp("us")) for moment in (window.start, window.end))
+    yield facts["is_error"]
+    yield facts["is_sentinel"]
+    yield pc.fill_null(pc.equal(facts["message_id"], ""), True)
+    yield pc.is_null(facts["time"])
+    yield pc.or_(pc.less(facts["time"], start), pc.greater_equal(facts["time"], end))
+    yield pc.not_equal(facts["company_id"], str(window.company_id))
 
 
 def _is_outside(line: dict[str, Any], window: Window) -> bool:
@@ -215,14 +212,14 @@ def _is_foreign(line: dict[str, Any], window: Window) -> bool:
 
 
 # the order matters: an error line has no id either, and should be named for what it is
-_WRONG_LINES: dict[str, tuple[str, Callable[[dict[str, Any], Window], bool]]] = {
-    "errors": ("the API reported an error in the stream", lambda line, _: "_error" in line),
-    "sentinels": ("a sentinel stands before the last line", lambda line, _: "_truncated" in line),
-    "without_id": ("a message without message_id", lambda line, _: not line.get("message_id")),
-    "without_time": ("a message whose occurred_at is not a time", _has_no_time),
-    "outside": ("a message outside of the requested window", _is_outside),
-    "foreign_company": ("a message of another company", _is_foreign),
-}
+_WRONG_LINES: tuple[tuple[str, Callable[[dict[str, Any], Window], bool]], ...] = (
+    ("the API reported an error in the stream", lambda line, _: "_error" in line),
+    ("a sentinel stands before the last line", lambda line, _: "_truncated" in line),
+    ("a message without message_id", lambda line, _: not line.get("message_id")),
+    ("a message whose occurred_at is not a time", _has_no_time),
+    ("a message outside of the requested window", _is_outside),
+    ("a message of another company", _is_foreign),
+)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
