@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -24,6 +25,12 @@ settings.register_profile("ci", max_examples=100, database=None, derandomize=Tru
 # many and long histories, and time to shrink one that fails
 settings.register_profile("torture", max_examples=30, stateful_step_count=40, database=None, print_blob=True, **_USUAL)
 settings.load_profile("torture" if os.environ.get("MINDO_TORTURE") else "ci" if os.environ.get("CI") else "quick")
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what was imported, which stays to the end, out of each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from mindo import WindowShrunk, WindowsIncomplete, mindo_source
 from mindo.shrink_guard import ShrinkGuard
 from mindo_emulator import Emulator, World
 from tests.mindo.conftest import MakeLaboratory
-from tests.support import DAY, NOW, START, Laboratory, PlainApi, a_message, laboratory_at, query, snapshot
+from tests.scripted_api import PlainApi, a_message, laboratory_at
+from tests.support import DAY, NOW, START, Laboratory, query, snapshot
 
 MINUTE = DAY / 1440
 FULL = NOW.replace(hour=0) - DAY

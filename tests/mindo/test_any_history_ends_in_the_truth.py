@@ -594,7 +594,7 @@ class AnyHistory(RuleBasedStateMachine):
         ended = run_laboratory_and_kill(
             self.laboratory, "backfill" if is_backfill else "run", at=at.at(at.hit + later), **given
         )
-        assert ended.killed or ended.code == 0, ended.output
+        assert ended.killed or ended.code == 0, ended.err
         self.killed_at = truth
         # as the README says, the folder of a killed run stays until it is deleted
         shutil.rmtree(self.spool, ignore_errors=True)

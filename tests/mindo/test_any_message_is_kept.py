@@ -10,19 +10,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.support import (
-    NOW,
-    START,
-    Laboratory,
-    Message,
-    PlainApi,
-    a_message,
-    assert_tables_hold,
-    laboratory_at,
-    query,
-    read_tables,
-    snapshot,
-)
+from tests.scripted_api import PlainApi, a_message, laboratory_at
+from tests.support import NOW, START, Laboratory, Message, assert_tables_hold, query, read_tables, snapshot
 
 texts = st.text(max_size=30) | st.sampled_from(["12", "2026-01-01", "null", "{}", "true", "1e5", "", "\x00", "NaN, ]"])
 scalars = (

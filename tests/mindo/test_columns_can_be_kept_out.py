@@ -12,19 +12,8 @@ import pytest
 from mindo import ConfigurationError, resolve_options
 from mindo_emulator import World
 from tests.mindo.conftest import MakeLaboratory
-from tests.support import (
-    DAY,
-    NOW,
-    START,
-    Laboratory,
-    PlainApi,
-    a_message,
-    changed_keys,
-    laboratory_at,
-    query,
-    read_tables,
-    snapshot,
-)
+from tests.scripted_api import PlainApi, a_message, laboratory_at
+from tests.support import DAY, NOW, START, Laboratory, changed_keys, query, read_tables, snapshot
 
 KEY = "a key of the tests' own"
 SECRET = "secreto"

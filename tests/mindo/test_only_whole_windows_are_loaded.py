@@ -17,24 +17,8 @@ import pytest
 from mindo import WindowsIncomplete, mindo_source, resolve_options
 from mindo_emulator import GLOBAL_DEMO_KEY, World
 from tests.mindo.conftest import MakeLaboratory
-from tests.support import (
-    DAY,
-    NOW,
-    START,
-    Asked,
-    Laboratory,
-    PlainApi,
-    Reply,
-    ScriptedApi,
-    a_message,
-    assert_tables_hold,
-    laboratory_at,
-    ndjson,
-    query,
-    read_tables,
-    sentinel,
-    snapshot,
-)
+from tests.scripted_api import Asked, PlainApi, Reply, ScriptedApi, a_message, laboratory_at, ndjson, sentinel
+from tests.support import DAY, NOW, START, Laboratory, assert_tables_hold, query, read_tables, snapshot
 
 SECRET = "secreto"
 FIRST = START + DAY
@@ -379,120 +363,6 @@ def test_a_cursor_is_followed_whatever_characters_it_has() -> None:
         assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
 
 
-SERVED: dict[str, dict[str, Any]] = {
-    "in order": {},
-    "latest first": {"order": lambda place: -place},
-    "in no order": {"order": lambda place: place * 7 % 11},
-}
-
-
-@pytest.mark.parametrize("order", SERVED)
-@pytest.mark.parametrize("kept", [0, 1, 3])
-def test_an_answer_that_ends_cleanly_before_its_sentinel_is_not_taken_for_the_last(order: str, kept: int) -> None:
-    rows = [a_message(number, f"2026-04-25T12:{number:02}:00") for number in range(10)]
-    cut = {"left": 1}
-
-    def cut_once(asked: Asked, reply: Reply) -> Reply:
-        if "cursor" in asked.params and cut["left"]:
-            cut["left"] -= 1
-            return Reply(b"".join(reply.body.splitlines(keepends=True)[:kept]))
-        return reply
-
-    with laboratory_at(PlainApi(rows, decorate=cut_once, **SERVED[order]), limit=4) as laboratory:
-        outcome = laboratory.complete_run()
-        assert cut["left"] == 0
-        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
-        assert sum(load.read.retries for load in outcome.complete) == 1
-        assert len(laboratory.server.requests) == sum(load.read.requests for load in outcome.complete)
-
-
-@pytest.mark.parametrize("order", SERVED)
-@pytest.mark.parametrize("limit", [1, 3, 100])
-def test_many_messages_at_one_moment_are_no_contradiction(order: str, limit: int) -> None:
-    rows = [a_message(number, f"2026-04-25T12:00:{number // 5:02}.{number % 2}") for number in range(11)]
-    with laboratory_at(PlainApi(rows, **SERVED[order]), limit=limit) as laboratory:
-        laboratory.complete_run()
-        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
-
-
-def test_the_end_of_a_window_in_order_is_asked_for_by_one_small_request() -> None:
-    rows = [a_message(number, f"2026-04-25T12:{number // 60:02}:{number % 60:02}") for number in range(1250)]
-    with laboratory_at(PlainApi(rows), limit=500) as laboratory:
-        laboratory.complete_run()
-        asked = [request.params for request in laboratory.server.requests]
-        assert [(a["from"], a["limit"], "cursor" in a) for a in asked] == [
-            ("2026-04-24T03:00:00Z", "500", False),
-            ("2026-04-24T03:00:00Z", "500", True),
-            ("2026-04-24T03:00:00Z", "500", True),
-            ("2026-04-25T12:20:49Z", "2", False),
-        ]
-
-
-@pytest.mark.parametrize("step", [1, -1])
-def test_a_long_window_that_is_cut_in_order_is_found_by_its_end(step: int) -> None:
-    rows = [a_message(number, f"2026-04-25T12:{number // 60:02}:{number % 60:02}") for number in range(1500)]
-    cut = {"left": 1}
-
-    def cut_once(asked: Asked, reply: Reply) -> Reply:
-        if cut["left"] and "cursor" in asked.params:
-            cut["left"] -= 1
-            return Reply(b"".join(reply.body.splitlines(keepends=True)[:300]))
-        return reply
-
-    api = PlainApi(rows, decorate=cut_once, order=lambda place: step * place)
-    with laboratory_at(api, limit=800) as laboratory:
-        laboratory.complete_run()
-        assert cut["left"] == 0
-        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
-
-
-def test_an_order_by_accident_is_not_believed() -> None:
-    # two conversations, each in order: cut behind the first, what came looks sorted
-    rows = [a_message(number, f"2026-04-25T12:{number % 50:02}:00") for number in range(100)]
-    cut = {"left": 1}
-
-    def cut_once(asked: Asked, reply: Reply) -> Reply:
-        if cut["left"]:
-            cut["left"] -= 1
-            return Reply(b"".join(reply.body.splitlines(keepends=True)[:50]))
-        return reply
-
-    with laboratory_at(PlainApi(rows, decorate=cut_once)) as laboratory:
-        laboratory.complete_run()
-        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
-
-
-@pytest.mark.parametrize("rows", [9, 2_000])
-def test_cursors_that_are_good_for_once_only_are_enough(rows: int) -> None:
-    messages = [a_message(number, f"2026-04-25T12:{number * 7 % 60:02}:00") for number in range(rows)]
-    used: set[str] = set()
-
-    def once(asked: Asked, reply: Reply) -> Reply:
-        cursor = asked.params.get("cursor")
-        if cursor is None:
-            used.clear()
-        elif cursor in used:
-            return Reply(b"", 410)
-        else:
-            used.add(cursor)
-        return reply
-
-    with laboratory_at(PlainApi(messages, decorate=once), limit=(rows + 3) // 4) as laboratory:
-        laboratory.complete_run()
-        assert_tables_hold(read_tables(laboratory.database), messages, [42], START, NOW)
-
-
-def test_no_more_is_asked_for_than_the_configured_page() -> None:
-    rows = [a_message(number, f"2026-04-25T12:00:{number // 1490:02}") for number in range(1500)]
-
-    def strict(asked: Asked, reply: Reply) -> Reply:
-        return reply if int(asked.params["limit"]) <= 1000 else Reply(b"", 400)
-
-    with laboratory_at(PlainApi(rows, decorate=strict), limit=1000) as laboratory:
-        laboratory.complete_run()
-        assert_tables_hold(read_tables(laboratory.database), rows, [42], START, NOW)
-
-
 def test_a_probe_that_drips_is_broken_off() -> None:
     import socket
 
@@ -524,21 +394,6 @@ def test_a_probe_that_drips_is_broken_off() -> None:
     )
     with pytest.raises(ApiError, match="longer than page_timeout_seconds"):
         MindoClient(options).probe(Window(START, NOW, 42), {})
-
-
-def test_a_message_that_comes_while_its_window_is_confirmed_is_loaded() -> None:
-    rows = [a_message(1, "2026-04-25T12:00:00"), a_message(2, "2026-04-26T12:00:00")]
-
-    def one_more(asked: Asked, reply: Reply) -> Reply:
-        if asked.number == 0:
-            api.rows.append(a_message(3, "2026-04-27T12:00:00"))
-        return reply
-
-    api = PlainApi(rows, decorate=one_more)
-    with laboratory_at(api) as laboratory:
-        laboratory.complete_run()
-        assert len(api.rows) == 3
-        assert_tables_hold(read_tables(laboratory.database), api.rows, [42], START, NOW)
 
 
 BAD_LINES = {

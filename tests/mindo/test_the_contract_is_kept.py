@@ -13,20 +13,14 @@ from mindo import AccessError, ConfigurationError, resolve_companies, resolve_op
 from mindo.client import MindoClient
 from mindo_emulator import GLOBAL_DEMO_KEY, EmulatorSettings, World, demo_key
 from tests.mindo.conftest import MakeLaboratory
+from tests.scripted_api import Asked, PlainApi, Reply, ScriptedApi, a_message, laboratory_at, ndjson
 from tests.support import (
     DAY,
     NOW,
     START,
     TABLES,
-    Asked,
     Laboratory,
-    PlainApi,
-    Reply,
-    ScriptedApi,
-    a_message,
     assert_tables_hold,
-    laboratory_at,
-    ndjson,
     query,
     read_tables,
     small_world,
@@ -181,7 +175,7 @@ def test_page_sizes_windows_and_workers_change_nothing(open_laboratory: MakeLabo
     laboratory.mirrors(42)
     before = snapshot(laboratory.database)
     ways: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        ({"limit": 7, "window_hours": 1, "workers": 1}, {}),
+        ({"limit": 7, "window_hours": 6, "workers": 1}, {}),
         ({"limit": 10_000, "window_hours": 744, "workers": 1}, {"page_cap": 9}),
         ({"limit": 2, "window_hours": 744, "workers": 4}, {"order": "shuffled", "gzip": True, "chunk_lines": 1}),
         ({"window_hours": 5.5, "limit": 11}, {"newline": b"\r\n", "trailing_newline": False, "blank_lines_every": 2}),

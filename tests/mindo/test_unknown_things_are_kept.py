@@ -7,24 +7,8 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.support import (
-    DAY,
-    NOW,
-    Asked,
-    Laboratory,
-    Message,
-    PlainApi,
-    Reply,
-    ScriptedApi,
-    a_message,
-    assert_tables_hold,
-    laboratory_at,
-    ndjson,
-    query,
-    read_tables,
-    same_json,
-    snapshot,
-)
+from tests.scripted_api import Asked, PlainApi, Reply, ScriptedApi, a_message, laboratory_at, ndjson
+from tests.support import DAY, NOW, Laboratory, Message, assert_tables_hold, query, read_tables, same_json, snapshot
 
 START = NOW - 6 * DAY
 

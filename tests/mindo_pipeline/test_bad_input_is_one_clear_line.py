@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from mindo_emulator import Emulator, World
 from tests.mindo_pipeline.harness import COMMAND, DAY, count, finish, left_behind, midnight, mindo, spawn
-from tests.support import Reply, ScriptedApi
+from tests.scripted_api import Reply, ScriptedApi
 
 TOMORROW = (midnight() + 3 * DAY).date().isoformat()
 

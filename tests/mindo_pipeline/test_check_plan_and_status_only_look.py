@@ -11,7 +11,7 @@ import pytest
 from mindo_emulator import Emulator, World, demo_key
 from mindo_pipeline import checking
 from tests.mindo_pipeline.harness import COMPANIES, DAY, count, finish, left_behind, midnight, mindo, spawn
-from tests.support import ScriptedApi, ndjson
+from tests.scripted_api import ScriptedApi, ndjson
 
 
 def by_name(document: dict[str, list[dict[str, str]]]) -> dict[str, dict[str, str]]:

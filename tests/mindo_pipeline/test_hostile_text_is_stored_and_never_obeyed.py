@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.mindo_pipeline.harness import Result, left_behind, midnight, mindo
-from tests.support import DAY, PlainApi, a_message, assert_tables_hold, query, read_tables
+from tests.scripted_api import PlainApi, a_message
+from tests.support import DAY, assert_tables_hold, query, read_tables
 
 HOSTILE = [
     "'; DROP TABLE mindo.messages; --",

@@ -301,7 +301,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_can_not_be_waved_t
 
 
 def test_the_report_names_windows_and_numbers_only(canaries: Emulator[World]) -> None:
-    document = run("--json").document
+    document = mindo("run", "--json").document
     texts = {value for value in _leaves(document) if isinstance(value, str)}
     assert all(len(text) < 300 for text in texts)
     assert_silent(json.dumps(document).encode(), "the JSON object")
