@@ -11,7 +11,7 @@ THREADS = 1
 """Each query runs on its caller's thread. Pages are small: more threads for one query cost twice the CPU and gain nothing."""
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Longest line that is read. DuckDB reserves twice this per thread, so it is raised only for pages that need it."""
-USUAL_LINE_BYTES = 8 * 1024 * 1024
+USUAL_LINE_BYTES = 1024 * 1024
 
 
 def open_engine(folder: Path) -> duckdb.DuckDBPyConnection:

@@ -43,8 +43,7 @@ BATCH_ROWS = 30_000
 _BATCH_BYTES = 32 * 1024 * 1024
 
 HASH_PART = 12
-"""Hexadecimal digits of each part of `_row_hash`. In `messages`: the message itself, then one part for each list; in the child
-tables: what the row has from its message, then the item."""
+"""Hexadecimal digits of each part of `_row_hash`: the message itself, then one part for each list. A child row has one part."""
 
 _ID_DIGITS = 20
 """Hexadecimal digits of `_dlt_id`: 80 bits, as many as dlt's own ids have."""
@@ -358,7 +357,7 @@ class Shaper:
             **{column: column for column in lifted},
             "_dlt_list_idx": "list_idx",
             **self._member_columns(table, items, members),
-            "_row_hash": f"own_digest || {_digest(self._item_content(name, members))}",
+            "_row_hash": _digest(f"own_digest || {self._item_content(name, members)}"),
             "_dlt_id": "message_key || '-' || list_idx",
             "_dlt_load_id": "$load_id",
             "_dlt_parent_id": "message_key",
