@@ -39,8 +39,8 @@ lock: setup ## Compile requirements/dev.txt anew (ARGS=--upgrade for newer versi
 		--extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in $(ARGS)
 	@$(MAKE) --no-print-directory setup
 
-bench: setup ## Measure a backfill
-	$(BIN)/python -m benchmarks.backfill $(ARGS)
+bench: setup ## Measure ours and its peers, write benchmarks/RESULTS.md (ARGS=--help; everything takes hours)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 torture: setup ## Kill runs and backfills 1,000 times and compare with the truth each time; then long made-up histories
 	$(BIN)/python -m tests.torture $(ARGS)

@@ -55,7 +55,13 @@ _ROOT = Path(__file__).resolve().parents[1]
 _PRELOADED = (
     "pytest",  # the main module of the tests, which a child imports
     "duckdb",
+    "pendulum.locales.en.locale",
+    "pyarrow.dataset",
     "pyarrow.parquet",
+    "pytz",  # DuckDB imports it for the first time with a zone
+    "typer._adapters",
+    "dlt.common.libs.pyarrow",
+    "dlt.common.libs.sql_alchemy_compat",
     "dlt.destinations.impl.duckdb.duck",
     "dlt.destinations.impl.duckdb.factory",
     "dlt.extract.extract",
@@ -63,6 +69,7 @@ _PRELOADED = (
     "dlt.load.load",
     "dlt.pipeline.pipeline",
     "mindo_pipeline.cli",
+    "mindo_pipeline.duckdb_destination",
     "mindo_pipeline.loading",
     "mindo_pipeline.running",
     "tests.support",
@@ -321,8 +328,10 @@ _EXTRACT, _LOAD = "dlt.extract.extract:Extract", "dlt.load.load:Load"
 _PACKAGES = "dlt.common.storages.load_package:PackageStorage"
 _LOAD_STORAGE = "dlt.common.storages.load_storage:LoadStorage"
 _DATABASE = "dlt.destinations.job_client_impl:SqlJobClientBase"
-_COPY = "dlt.destinations.impl.duckdb.duck:DuckDbCopyJob.run"
+_COPY = "mindo_pipeline.duckdb_destination:CopyFileJob.run"
 _MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
+_KEEP = "mindo_pipeline.duckdb_destination:KeepFileJob.run"
+_REPLACE = "mindo_pipeline.duckdb_destination:ReplaceWindowsJob.run"
 _INSERT = "dlt.destinations.insert_job_client:InsertValuesLoadJob.run"
 _SQL_CLIENT = "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient"
 _STATE = "_dlt_pipeline_state"
@@ -351,15 +360,19 @@ _LOADING = (
     KillPoint("before the tables are made", f"{_DATABASE}.update_stored_schema", "before"),
     KillPoint("tables made, not noted", f"{_LOAD_STORAGE}.commit_schema_update", "before"),
     KillPoint("before the first job", f"{_LOAD}.start_new_jobs", "before"),
-    KillPoint("staged, not noted", _COPY, table="messages"),
-    KillPoint("staged, not noted, a list", _COPY, table="messages__tool_calls"),
-    KillPoint("staged and noted", f"{_PACKAGES}.save_pending_transition"),
-    KillPoint("staged, job moved", f"{_PACKAGES}.complete_job"),
+    KillPoint("staged, not noted", _COPY, table="export_windows"),
+    KillPoint("file there, not noted", _KEEP, table="messages"),
+    KillPoint("file there, not noted, a list", _KEEP, table="messages__tool_calls"),
+    KillPoint("first job noted", f"{_PACKAGES}.save_pending_transition"),
+    KillPoint("first job moved", f"{_PACKAGES}.complete_job"),
     KillPoint("between staging and merge", _MERGE, "before"),
-    KillPoint("in a merge", f"{_SQL_CLIENT}.execute_sql", within=_MERGE),
     KillPoint("merged, not noted", _MERGE),
-    KillPoint("between tables", _MERGE, "before", hit=3),
-    KillPoint("merged, last table", _MERGE, hit=6),
+    KillPoint("before windows are replaced", _REPLACE, "before"),
+    KillPoint("windows half replaced", f"{_SQL_CLIENT}.execute_sql", within=_REPLACE, hit=9),
+    # behind the last statement for `messages`, if none of them moved
+    KillPoint("between tables", f"{_SQL_CLIENT}.execute_sql", within=_REPLACE, hit=10),
+    KillPoint("windows replaced, not committed", f"{_SQL_CLIENT}.commit_transaction", "before", within=_REPLACE),
+    KillPoint("windows replaced, not noted", _REPLACE),
     KillPoint("before the state is written", _INSERT, "before", table=_STATE),
     KillPoint("after the state is written", _INSERT, table=_STATE),
     KillPoint("before the package is complete", f"{_DATABASE}.complete_load", "before"),

@@ -39,10 +39,10 @@ DUCKDB_DEFAULTS: Final[dict[str, Any]] = {
             "credentials": {
                 "global_config": {
                     # DuckDB would take 80 % of the machine; beyond the limit it spills to disk beside the database
-                    "memory_limit": "400MB",
+                    "memory_limit": "200MB",
                     # the order of rows in a table means nothing, and keeping it takes memory
                     "preserve_insertion_order": False,
-                    # dlt loads the tables side by side; more threads for each cost CPU and memory and gained nothing
+                    # more threads cost CPU and memory and gained nothing
                     "threads": 1,
                 }
             }

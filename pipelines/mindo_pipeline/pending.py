@@ -3,8 +3,8 @@
 dlt resumes a package job by job, which a kill at the wrong moment defeats: a file that was copied to the staging dataset but
 not noted as copied is copied again, and its rows are inserted twice; a package that was half moved can't be loaded ever.
 So such a package is taken back to its beginning, with an empty staging dataset, and loaded anew: loading it twice gives what
-loading it once does. One that the destination refuses would stand in the way of every later run: it is given up, and its
-windows are noted, to be read again.
+loading it once does, also where its windows were replaced already. One that the destination refuses would stand in the way of
+every later run: it is given up, and its windows are noted, to be read again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .unfinished import Unfinished
 
 _STATE_TABLE: Final = "_dlt_pipeline_state"
 _LOADS_TABLE: Final = "_dlt_loads"
-_MERGE_SUFFIX: Final = ".sql"
+_FOLLOWUP_SUFFIXES: Final = (".sql", ".reference")
 _ROWS_SUFFIX: Final = ".parquet"
 _WINDOW: Final = ("company_id", "window_start", "window_end")
 _SELECTION: Final = ("channel", "direction", "agent_ids", "include")
@@ -83,7 +83,7 @@ def _windows(packages: PackageStorage, load_id: str, refusal: Exception) -> dict
     windows: dict[Selection, list[Window]] = {}
     folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
     for job in folder.glob(f"*_jobs/{EXPORT_WINDOWS}.*"):
-        if job.suffix == _MERGE_SUFFIX:
+        if job.suffix in _FOLLOWUP_SUFFIXES:
             continue
         if job.suffix != _ROWS_SUFFIX:
             raise refusal
@@ -122,9 +122,10 @@ def _take_back(pipeline: dlt.Pipeline, packages: PackageStorage, load_id: str) -
     for state in (PackageStorage.STARTED_JOBS_FOLDER, PackageStorage.COMPLETED_JOBS_FOLDER):
         for job in (folder / state).glob("*"):
             job.rename(folder / PackageStorage.NEW_JOBS_FOLDER / job.name)
-    for job in (folder / PackageStorage.NEW_JOBS_FOLDER).glob(f"*{_MERGE_SUFFIX}"):
-        # made anew when the files that it merges are staged
-        job.unlink()
+    for job in (folder / PackageStorage.NEW_JOBS_FOLDER).glob("*"):
+        # made anew when the files that it is about are there
+        if job.suffix in _FOLLOWUP_SUFFIXES:
+            job.unlink()
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(_STATE_TABLE)
         try:

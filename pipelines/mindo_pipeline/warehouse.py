@@ -14,6 +14,7 @@ from typing import Any
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination import Destination
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
@@ -27,6 +28,7 @@ from mindo.settings import SOURCE_NAME
 from mindo.spool import PrivateFolder
 
 from .defaults import register_defaults
+from .duckdb_destination import ReplacingDuckDbClient, duckdb
 from .errors import DestinationError, destination_line
 from .pending import finish_packages
 from .unfinished import Unfinished
@@ -68,9 +70,9 @@ class Warehouse:
         register_defaults()
         self.destination = destination or DEFAULT_DESTINATION
         self.dataset = dataset or DEFAULT_DATASET
-        self._factory: Any = dlt.destinations.duckdb(str(database)) if database else self.destination
         self._scratch = _make_scratch()
         try:
+            self._factory = duckdb(str(database)) if database else _destination(self.destination)
             self.pipeline = self._open_pipeline(self._scratch.path)
             client = self.pipeline.destination_client()
             self.location = str(client.config)
@@ -403,12 +405,18 @@ def _read_only(client: Any) -> Any:
     credentials = client.config.credentials.copy()
     credentials.read_only = True
     credentials.on_resolved()
-    return dlt.destinations.duckdb(credentials)
+    return duckdb(credentials)
+
+
+def _destination(name: str) -> Any:
+    """The destination that dlt knows by that name; our own in place of dlt's DuckDB."""
+    destination = Destination.from_reference(name)
+    return duckdb(**destination.config_params) if type(destination) is dlt.destinations.duckdb else destination
 
 
 def _database_file(client: Any) -> Path | None:
     """The file of a DuckDB warehouse, or `None` for any other destination."""
-    if type(client).__module__.startswith("dlt.destinations.impl.duckdb"):
+    if isinstance(client, ReplacingDuckDbClient):
         database = str(client.config.credentials.database)
         return None if database in ("", ":memory:") else Path(database)
     return None

@@ -605,7 +605,8 @@ def test_nothing_of_the_demo_stays_in_the_staging_dataset(demo: duckdb.DuckDBPyC
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'mindo_staging'"
         ).fetchall()
     ]
-    assert "messages" in tables
+    assert "export_windows" in tables
+    assert "messages" not in tables
     for name in tables:
         if not name.startswith("_dlt"):
             assert demo.execute(f"SELECT count(*) FROM mindo_staging.{name}").fetchone() == (0,), name

@@ -754,9 +754,12 @@ class AnyHistory(RuleBasedStateMachine):
         pending = [*packages.glob("*/mindo/load/n*/*"), *packages.glob("*/mindo/normalize/extracted/*")]
         assert pending == [], "a load was left unfinished"
         with duckdb.connect(str(self.laboratory.database), read_only=True) as connection:
-            for table in (*TABLES, "export_windows"):
-                count = connection.execute(f"SELECT count(*) FROM mindo_staging.{table}").fetchone()
-                assert count == (0,), f"rows stayed in the staging table {table}"
+            count = connection.execute("SELECT count(*) FROM mindo_staging.export_windows").fetchone()
+            assert count == (0,), "rows stayed in the staging table export_windows"
+            staged = connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'mindo_staging'"
+            )
+            assert {name for (name,) in staged.fetchall()}.isdisjoint(TABLES), "messages were staged"
 
 
 def is_in(window: Window, company: int, moment: datetime) -> bool:

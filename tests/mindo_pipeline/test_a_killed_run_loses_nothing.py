@@ -43,23 +43,29 @@ class Chain:
 
 
 CHAINS = (
-    Chain(RUN, EMPTY, ("in a page", "extracted, not committed", "staged, not noted")),
+    Chain(RUN, EMPTY, ("in a page", "extracted, not committed", "file there, not noted")),
     Chain(BACKFILL, EMPTY, ("after a page arrived", "extracted, local state not saved", "merged, not noted")),
     Chain(RUN, LOADED, ("between pages", "normalized, still extracted", "local state half dropped")),
     Chain(BACKFILL, LOADED, ("between windows", "normalized, extract half removed", "before catching up")),
-    Chain(RUN, EMPTY, ("in extract", "staged, not noted, a list", "before local state is dropped")),
-    Chain(BACKFILL, EMPTY, ("extracted, before the state", "staged, job moved", "local state dropped")),
-    Chain(RUN, LOADED, ("after extract", "before the tables are made", "in a merge")),
+    Chain(RUN, EMPTY, ("in extract", "file there, not noted, a list", "before local state is dropped")),
+    Chain(BACKFILL, EMPTY, ("extracted, before the state", "first job moved", "local state dropped")),
+    Chain(RUN, LOADED, ("after extract", "before the tables are made", "windows half replaced")),
     Chain(BACKFILL, LOADED, ("in normalize", "tables made, not noted", "staged, not noted")),
     Chain(RUN, EMPTY, ("normalized, not committed", "after normalize", "package marked, not moved")),
     Chain(BACKFILL, EMPTY, ("normalized, still extracted", "between tables", "state fetched, not saved")),
-    Chain(RUN, LOADED, ("before the first job", "merged, last table", "after catching up")),
-    Chain(BACKFILL, LOADED, ("staged and noted", "between staging and merge", "complete in the destination only")),
+    Chain(RUN, LOADED, ("before the first job", "windows replaced, not committed", "after catching up")),
+    Chain(BACKFILL, LOADED, ("first job noted", "between staging and merge", "complete in the destination only")),
     Chain(RUN, EMPTY, ("before the state is written", "package moved, jobs still there", "between loads")),
     Chain(BACKFILL, EMPTY, ("between loads", "after the state is written", "after load")),
-    Chain(RUN, LOADED, ("before the package is complete", "before the package is moved", "staged, not noted")),
+    Chain(
+        RUN, LOADED, ("before the package is complete", "before the package is moved", "windows replaced, not noted")
+    ),
     Chain(BACKFILL, LOADED, ("package marked, not moved", "after the state is written", "local state half dropped")),
-    Chain(RUN, LOADED, ("complete in the destination only", "normalized, extract half removed", "between tables")),
+    Chain(
+        RUN,
+        LOADED,
+        ("complete in the destination only", "normalized, extract half removed", "before windows are replaced"),
+    ),
 )
 RANDOM_KILLS = 3
 RANDOM_CHAINS: tuple[tuple[Command, Literal["empty", "loaded"]], ...] = (
@@ -122,7 +128,7 @@ def test_killed_at_any_moment_it_loses_nothing(
 
 def test_a_warehouse_that_is_deleted_after_a_kill_is_loaded_anew(served: Emulator[World]) -> None:
     trial = Trial(served, RUN, Random(1))
-    kill(trial, POINTS["between tables"].at(9))
+    kill(trial, POINTS["between tables"].at(29))
     WAREHOUSE.unlink()
     trial.assert_nothing_is_lost()
 

@@ -1,0 +1,20 @@
+"""Makes the list tables of the JSON columns that target-duckdb leaves."""
+
+import os
+
+import duckdb
+
+LISTS = {
+    "classifications": ("label", "value"),
+    "extractions": ("field", "value", "confidence"),
+    "tool_calls": ("name", "status", "arguments", "result", "duration_ms", "error", "started_at"),
+}
+
+with duckdb.connect(os.environ["BENCH_DATABASE"]) as connection:
+    for table, members in LISTS.items():
+        columns = ", ".join(f"items[idx] ->> '$.{member}' AS {member}" for member in members)
+        connection.execute(
+            f"CREATE OR REPLACE TABLE mindo.messages__{table} AS SELECT message_id, idx - 1 AS list_index, {columns}"
+            " FROM (SELECT message_id, items, generate_subscripts(items, 1) AS idx FROM (SELECT message_id,"
+            f" CAST({table} AS JSON[]) AS items FROM mindo.messages))"
+        )
