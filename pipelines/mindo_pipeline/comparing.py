@@ -14,12 +14,13 @@ import duckdb
 import pyarrow as pa
 
 from mindo import MindoError, Options, Window, WindowReader
+from mindo.batch_shaping import HASH_PART
 from mindo.columns import CHILD_TABLES, LISTS, MESSAGES
 from mindo.pages import Page
 from mindo.reader import WindowRead
 from mindo.replacing import window_markers
 from mindo.settings import INCLUDES
-from mindo.shaping import BATCH_ROWS, HASH_PART, Shaper
+from mindo.shaping import BATCH_ROWS, Group, Shaper
 from mindo.sightings import Sightings
 from mindo.stored import LEFT_OUT
 from mindo.windows import merge_ranges
@@ -202,7 +203,7 @@ class _Comparer:
         return compared
 
     def _take_api(self, reads: Sequence[WindowRead]) -> None:
-        for batch in self._shaper.shape(reads, self._left_out([read.window for read in reads])):
+        for _, batch in self._shaper.shape([Group(reads, self._left_out([read.window for read in reads]))]):
             for place, table in enumerate(self._tables):
                 rows = batch.tables[table].select(_columns(table))
                 self._insert(place, rows, side=1)

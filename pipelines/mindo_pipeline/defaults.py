@@ -39,7 +39,7 @@ DUCKDB_DEFAULTS: Final[dict[str, Any]] = {
             "credentials": {
                 "global_config": {
                     # DuckDB would take 80 % of the machine; beyond the limit it spills to disk beside the database
-                    "memory_limit": "200MB",
+                    "memory_limit": "150MB",
                     # the order of rows in a table means nothing, and keeping it takes memory
                     "preserve_insertion_order": False,
                     # more threads cost CPU and memory and gained nothing

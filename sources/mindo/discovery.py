@@ -137,6 +137,37 @@ class Member:
     data_type: DataType | None
     rule: Rule | None
 
+    @property
+    def value(self) -> str:
+        """SQL of the value, NULL if there is none."""
+        return self.text if self.json is None else f"nullif({self.json}, 'null')"
+
+
+_USUAL: dict[DataType, str] = {
+    "bigint": "0|-?[1-9][0-9]{0,17}",
+    "double": "-?[0-9]{1,15}[.][0-9]{1,15}",
+    "bool": "true|false",
+    "timestamp": '"[0-9T:. Z+-]+"',
+}
+"""What the JSON of values that need no closer look is like; anything goes into a column of text or JSON."""
+
+
+def fits_sql(member: Member, data_type: DataType) -> str:
+    """SQL of whether a value obviously fits its column's type. Much quicker than `kinds_sql`, which sees more."""
+    if member.json is None or takes_any(data_type):
+        return "true"
+    usual = f"regexp_full_match(CAST({member.value} AS VARCHAR), '{_USUAL[data_type]}')"
+    if data_type == "timestamp":
+        return f"{usual} AND {utc_timestamp(plain_text(member, data_type).text)} IS NOT NULL"
+    return usual
+
+
+def plain_text(member: Member, data_type: DataType | None) -> Member:
+    """A member whose values obviously fit: their text need not be parsed from JSON."""
+    if member.json is None or data_type is None or takes_any(data_type):
+        return member
+    return replace(member, text=f"trim(CAST({member.json} AS VARCHAR), '\"')")
+
 
 def kinds_sql(member: Member, data_type: DataType | None) -> str:
     """SQL of the type that a value of a member needs, given its column's type; NULL for JSON null."""

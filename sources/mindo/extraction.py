@@ -23,7 +23,7 @@ from .reader import WindowRead, WindowReader, message_ids
 from .replacing import arrow_schema, make_table_hints, marker_table, window_markers
 from .selection import Selection
 from .settings import ALL, INCLUDES
-from .shaping import BATCH_ROWS, Shaper
+from .shaping import BATCH_ROWS, Group, Shaper
 from .sightings import Sightings
 from .stored import HELD, LEFT_OUT, StoredMessages
 from .windows import Window
@@ -64,6 +64,15 @@ class Load:
         return sum(window.read.rows for window in self.complete)
 
 
+@dataclass
+class _LoadedGroup(Group):
+    windows: list[LoadedWindow] = field(default_factory=list)
+
+    def release(self) -> None:
+        for read in self.reads:
+            read.release()
+
+
 class Extraction:
     """Turns a reader's windows into the items that dlt loads.
 
@@ -79,7 +88,6 @@ class Extraction:
         self._load = load
         self._max_messages = max_messages
         self._sightings = Sightings()
-        self._ledger: list[dict[str, Any]] = []
 
     def items(self, record: Callable[[Coverage, Load], None]) -> Iterator[Any]:
         """Yields everything that belongs into the load.
@@ -103,14 +111,8 @@ class Extraction:
         )
         try:
             with StoredMessages(stored.get(MESSAGES, ())) as destination:
-                for group in self._groups():
-                    try:
-                        accepted = self._accepted(group, destination, coverage)
-                        yield from self._group_items(accepted, shaper, destination)
-                    finally:
-                        for read in group:
-                            read.release()
-            forgotten = shaper.suppression.forgotten()
+                yield from self._shaped_items(shaper, destination, coverage)
+            forgotten = shaper.forgotten
         finally:
             shaper.close()
         self._load.changes += shaper.changes
@@ -157,27 +159,43 @@ class Extraction:
         self._load.incomplete += [read for read in group if read.error]
         return [read for read in group if not read.error]
 
-    def _group_items(self, group: list[WindowRead], shaper: Shaper, destination: StoredMessages) -> Iterator[Any]:
-        postponed = shaper.claim(group)
-        self._load.postponed += [group[number].window for number in sorted(postponed)]
-        group = [read for number, read in enumerate(group) if number not in postponed]
+    def _shaped_items(self, shaper: Shaper, destination: StoredMessages, coverage: Coverage) -> Iterator[Any]:
         left_out = set(LISTS) - set(self._selection.include)
-        stored = None
-        if set(self._selection.include) != set(INCLUDES):
-            stored = destination.rows([read.window for read in group], LEFT_OUT, Selection())
-        counted = [MESSAGES, *(CHILD_TABLES[name] for name in LISTS if name not in left_out)]
-        windows = [LoadedWindow(read, dict.fromkeys(counted, 0)) for read in group]
-        for batch in shaper.shape(group, stored):
+        current = None
+        for group, batch in shaper.shape(self._accepted_groups(shaper, destination, coverage)):
+            if current is not None and current is not group:
+                current.release()
+            current = group
             for table, counts in batch.counts.items():
                 for number, rows in counts.items():
-                    windows[number].rows[table] += rows
+                    group.windows[number].rows[table] += rows
                 if batch.tables[table].num_rows:
                     yield _item(table, batch.tables[table], shaper)
             self._sightings.note(batch.tables[MESSAGES])
             for name in left_out:
                 yield _item(CHILD_TABLES[name], _keepers(CHILD_TABLES[name], batch.tables[MESSAGES]), shaper)
-        self._load.complete += windows
-        self._ledger += [_ledger_row(self._load.run_id, window, self._selection) for window in windows]
+        if current is not None:
+            current.release()
+
+    def _accepted_groups(
+        self, shaper: Shaper, destination: StoredMessages, coverage: Coverage
+    ) -> Iterator[_LoadedGroup]:
+        counted = [MESSAGES, *(CHILD_TABLES[name] for name in LISTS if name in self._selection.include)]
+        for group in self._groups():
+            accepted = self._accepted(group, destination, coverage)
+            postponed = shaper.claim(accepted)
+            self._load.postponed += [accepted[number].window for number in sorted(postponed)]
+            accepted = [read for number, read in enumerate(accepted) if number not in postponed]
+            shaped = {id(read) for read in accepted if read.rows}
+            for read in group:
+                if id(read) not in shaped:
+                    read.release()
+            stored = None
+            if set(self._selection.include) != set(INCLUDES):
+                stored = destination.rows([read.window for read in accepted], LEFT_OUT, Selection())
+            windows = [LoadedWindow(read, dict.fromkeys(counted, 0)) for read in accepted]
+            self._load.complete += windows
+            yield _LoadedGroup(accepted, stored, windows)
 
     def _closing_items(self, shaper: Shaper, coverage: Coverage, load_id: str) -> Iterator[Any]:
         windows = [window.read.window for window in self._load.complete]
@@ -186,7 +204,11 @@ class Extraction:
         for table in (MESSAGES, *CHILD_TABLES.values()):
             yield _item(table, marker_table(table, markers, load_id), shaper)
         ledger = pa.Table.from_pylist(
-            [row | {"_dlt_load_id": load_id} for row in self._ledger], arrow_schema(DECLARED[EXPORT_WINDOWS])
+            [
+                _ledger_row(self._load.run_id, window, self._selection) | {"_dlt_load_id": load_id}
+                for window in self._load.complete
+            ],
+            arrow_schema(DECLARED[EXPORT_WINDOWS]),
         )
         yield _item(EXPORT_WINDOWS, ledger, None)
 

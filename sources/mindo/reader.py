@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from itertools import count, islice
 from pathlib import Path
+from threading import Lock
 
 import duckdb
 import pyarrow as pa
@@ -27,9 +28,11 @@ from .selection import Selection
 from .spool import Spool
 from .windows import Window
 
-_WINDOWS_AHEAD_PER_WORKER = 16
+_WINDOWS_AHEAD_PER_WORKER = 2
 _MESSAGES_AHEAD = 250_000
-"""Windows are read ahead while a load runs, until this many messages wait in the spool."""
+_MESSAGES_AHEAD_WHILE_TAKEN = 60_000
+"""Windows are read ahead until this many messages wait in the spool: many while a load runs, which leaves a core to do it,
+and few while windows are taken, because then shaping needs the cores."""
 
 _WINDOW_ATTEMPTS = 3
 _SIGNAL_CHECK_SECONDS = 0.2
@@ -159,6 +162,9 @@ class WindowReader:
         self._names = count()
         self._worker_count = options.workers
         self._reads: deque[Future[WindowRead]] = deque()
+        self._lock = Lock()
+        self._is_taken = False
+        self._is_closed = False
         self._members = KnownMembers()
         self._newline_missing_is_usual = False
         self._serves_unsorted = False
@@ -180,14 +186,20 @@ class WindowReader:
 
     def __iter__(self) -> Iterator[WindowRead]:
         """Gives the reads that are left, in order."""
-        while not self.exhausted:
-            # while a pipeline runs dlt only takes note of Ctrl-C, so that a wait of ours has to look for it
-            while not wait([self._reads[0]], _SIGNAL_CHECK_SECONDS).done:
-                signals.raise_if_signalled()
-            yield self._reads.popleft().result()
+        self._is_taken = True
+        try:
+            while not self.exhausted:
+                # while a pipeline runs dlt only takes note of Ctrl-C, so that a wait of ours has to look for it
+                while not wait([self._reads[0]], _SIGNAL_CHECK_SECONDS).done:
+                    signals.raise_if_signalled()
+                yield self._reads.popleft().result()
+        finally:
+            self._is_taken = False
+            self._fill()
 
     def close(self) -> None:
         """Ends all reading and removes the spool. A request that hangs is not waited for."""
+        self._is_closed = True
         self._client.stop()
         self._workers.shutdown(wait=False, cancel_futures=True)
         wait(self._reads, _CLOSE_SECONDS)
@@ -203,10 +215,20 @@ class WindowReader:
         self.close()
 
     def _fill(self) -> None:
-        waiting = sum(read.result().rows for read in self._reads if read.done() and read.exception() is None)
-        wanted = 1 if waiting >= _MESSAGES_AHEAD else self._worker_count * _WINDOWS_AHEAD_PER_WORKER
-        for window in islice(self._windows, max(0, wanted - len(self._reads))):
-            self._reads.append(self._workers.submit(self._read, window))
+        with self._lock:
+            if self._is_closed:
+                return
+            done = [read for read in self._reads if read.done()]
+            waiting = sum(read.result().rows for read in done if not read.exception())
+            enough = _MESSAGES_AHEAD_WHILE_TAKEN if self._is_taken else _MESSAGES_AHEAD
+            free = self._worker_count * _WINDOWS_AHEAD_PER_WORKER - (len(self._reads) - len(done))
+            if waiting >= enough:
+                free = min(free, 1 - len(self._reads))
+            submitted = [self._workers.submit(self._read, window) for window in islice(self._windows, max(0, free))]
+            self._reads.extend(submitted)
+        for read in submitted:
+            # whoever takes windows may be busy with the last one
+            read.add_done_callback(lambda _: self._fill())
 
     def _read(self, window: Window) -> WindowRead:
         """Reads a window; an API that misbehaves makes it incomplete, a wrong configuration raises."""
