@@ -43,6 +43,7 @@ from .discovery import (
     variant_name,
 )
 from .engine import LINES, line_limit
+from .exceptions import SpoolError
 from .members import Members
 from .pages import Page
 from .replacing import arrow_schema
@@ -53,6 +54,9 @@ from .suppression import Suppression
 
 HASH_PART = 12
 """Hexadecimal digits of each part of `_row_hash`: the message itself, then one part for each list. A child row has one part."""
+
+_NO_ITEMS = "0" * HASH_PART
+"""The part of a list that is known to be empty; that of one that was never read has dashes."""
 
 _ID_DIGITS = 20
 """Hexadecimal digits of `_dlt_id`: 80 bits, as many as dlt's own ids have."""
@@ -154,7 +158,11 @@ class BatchShaper:
         return {table: {row[0]: int(row[place] or 0) for row in rows} for place, table in enumerate(tables, start=1)}
 
     def _read_batch(self, pages: Sequence[BatchPage]) -> _Batch:
-        """Reads pages into the table `batch`."""
+        """Reads pages into the table `batch`.
+
+        Raises:
+            SpoolError: If it is not what was proven.
+        """
         longest = max(source.page.longest_line for source in pages)
         source = {"paths": [str(s.page.path) for s in pages], "line_limit": line_limit(longest)}
         batch = _Batch.of([s.page.members for s in pages])
@@ -164,6 +172,12 @@ class BatchShaper:
             # names that differ in letter case only
             batch = replace(batch, typed=frozenset(), by_line=True)
             self._create_batch(source, batch)
+        row = self._connection.execute("SELECT count(*) FROM batch").fetchone()
+        if row != (sum(source.page.rows for source in pages),):
+            raise SpoolError(
+                "spool_dir: pages there are no longer what they were when they were proven; use a folder that nothing else"
+                " writes to, and run again."
+            )
         return batch
 
     def _create_batch(self, source: dict[str, Any], batch: _Batch) -> None:
@@ -375,7 +389,7 @@ class BatchShaper:
         contents = (
             f"array_to_string(list_transform({name}, lambda item: chr(10) || {self._item_content(name, members)}), '')"
         )
-        return f"CASE WHEN len({name}) > 0 THEN {_digest(contents)} ELSE '{'-' * HASH_PART}' END"
+        return f"CASE WHEN len({name}) > 0 THEN {_digest(contents)} ELSE '{_NO_ITEMS}' END"
 
     @staticmethod
     def _item_content(name: str, members: Sequence[Member]) -> str:

@@ -30,7 +30,7 @@ class PageBroken(ApiError):
 
 
 class SpoolError(MindoError):
-    """Pages can't be written to the spool folder (no space, no permission)."""
+    """Pages can't be written to the spool folder (no space, no permission), or are no longer what was written."""
 
 
 class WindowShrunk(MindoError):

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mindo import Selection, SpoolError, Window
+from mindo.column_rules import ColumnRules
 from mindo.columns import LISTS, MESSAGE, OBJECTS
+from mindo.coverage import Forgotten
 from mindo.engine import open_engine
 from mindo.members import KnownMembers, look_for_members
+from mindo.pages import prove_page
+from mindo.reader import WindowRead
+from mindo.shaping import Group, Shaper
 from tests.scripted_api import PlainApi, a_message, laboratory_at
-from tests.support import changed_keys, snapshot
+from tests.support import DAY, NOW, changed_keys, snapshot
+
+START = NOW - 6 * DAY
 
 VALUES = [
     1e22,
@@ -129,6 +139,22 @@ def test_the_quick_look_sees_what_the_thorough_one_sees(messages: list[dict[str,
         for quick in filter(None, (at_first, later)):
             assert not quick.irregular
             assert all(found - places.keys() <= quick.names[place] for place, found in thorough.names.items())
+
+
+def test_only_what_was_proven_is_shaped() -> None:
+    window = Window(START, NOW, 42)
+    lines = [json.dumps(a_message(number)).encode() + b"\n" for number in range(3)]
+    with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
+        path = Path(folder) / "page"
+        path.write_bytes(b"".join(lines))
+        read = WindowRead(window)
+        read.complete([prove_page(path, window, engine, KnownMembers())])
+        for content, is_proven in ((lines, True), (lines[:2], False), ([*lines, lines[0]], False)):
+            path.write_bytes(b"".join(content))
+            shaper = Shaper(engine, Selection(), {}, str, "load", ColumnRules(), Forgotten())
+            with pytest.raises(SpoolError) if not is_proven else nullcontext():
+                assert [batch.tables["messages"].num_rows for _, batch in shaper.shape([Group([read])])] == [3]
+            shaper.close()
 
 
 def test_the_quick_look_takes_strict_json_only() -> None:
