@@ -106,7 +106,9 @@ def end_session(session: int) -> None:
         for member in members:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.send_signal(signal.SIGKILL)
-        psutil.wait_procs(members, timeout=5)
+        # not for the session's first process: psutil would collect the exit status that `measure` waits for
+        psutil.wait_procs([member for member in members if member.pid != session], timeout=5)
+        time.sleep(_SAMPLE_SECONDS)
 
 
 class _Watcher(threading.Thread):
