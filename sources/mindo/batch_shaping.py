@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -45,7 +46,7 @@ from .discovery import (
 from .engine import LINES, line_limit
 from .exceptions import SpoolError
 from .members import Members
-from .pages import Page
+from .pages import Page, rewrite_lines
 from .replacing import arrow_schema
 from .selection import Selection
 from .sql import WHOLE, extract, identifier, json_text, literal, pointer, utc_timestamp
@@ -163,22 +164,26 @@ class BatchShaper:
         Raises:
             SpoolError: If it is not what was proven.
         """
+        paths = [source.page.path for source in pages]
         longest = max(source.page.longest_line for source in pages)
-        source = {"paths": [str(s.page.path) for s in pages], "line_limit": line_limit(longest)}
-        batch = _Batch.of([s.page.members for s in pages])
+        layout = _Batch.of([source.page.members for source in pages])
         try:
-            self._create_batch(source, batch)
+            self._create_batch(_source(paths, longest), layout)
         except duckdb.Error:
-            # names that differ in letter case only
-            batch = replace(batch, typed=frozenset(), by_line=True)
-            self._create_batch(source, batch)
-        row = self._connection.execute("SELECT count(*) FROM batch").fetchone()
-        if row != (sum(source.page.rows for source in pages),):
+            # names given twice, or names that differ in letter case only
+            longest = max(longest, *(rewrite_lines(path) for path in paths))
+            layout = replace(layout, typed=frozenset(), by_line=True)
+            self._create_batch(_source(paths, longest), layout)
+        self._connection.register("proven", _proven_ids(pages))
+        digest = "SELECT count(*) || ' ' || bit_xor(hash(message_id)) FROM"
+        row = self._connection.execute(f"SELECT ({digest} batch) = ({digest} proven)").fetchone()
+        self._connection.unregister("proven")
+        if row != (True,):
             raise SpoolError(
                 "spool_dir: pages there are no longer what they were when they were proven; use a folder that nothing else"
                 " writes to, and run again."
             )
-        return batch
+        return layout
 
     def _create_batch(self, source: dict[str, Any], batch: _Batch) -> None:
         """Reads pages by columns; or, in general, line by line as JSON, which takes whatever a line holds."""
@@ -431,6 +436,14 @@ class BatchShaper:
         return pa.Table.from_arrays(
             [result.column(i).cast(schema.field(i).type) for i in range(len(columns))], schema=schema
         )
+
+
+def _source(paths: Sequence[Path], longest_line: int) -> dict[str, Any]:
+    return {"paths": [str(path) for path in paths], "line_limit": line_limit(longest_line)}
+
+
+def _proven_ids(pages: Sequence[BatchPage]) -> pa.Table:
+    return pa.table({"message_id": pa.chunked_array([source.page.ids for source in pages], pa.string())})
 
 
 def _sources_table(pages: Sequence[BatchPage]) -> pa.Table:

@@ -23,12 +23,14 @@ import pyarrow.compute as pc
 
 from .engine import LINES, MAX_LINE_BYTES, line_limit
 from .exceptions import PageBroken
-from .members import NO_MEMBERS, KnownMembers, Members, look_for_members
+from .members import NO_MEMBERS, KnownMembers, Members, UsualPage, look_for_members
 from .spool import open_private
 from .sql import utc_timestamp
 from .windows import Window
 
 _TAIL_BYTES = 64 * 1024
+_USUAL_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z?$"
+"""What Arrow and DuckDB read alike."""
 _NO_IDS = pa.array([], pa.string())
 _NO_TIMES = pa.array([], pa.timestamp("us", "UTC"))
 
@@ -89,13 +91,33 @@ def prove_page(path: Path, window: Window, connection: duckdb.DuckDBPyConnection
         raise PageBroken("the answer is not NDJSON: is this the URL of a Mindo server?")
     if not head:
         return Page(path, _NO_IDS, _NO_TIMES, size, next_cursor, 0, newline_missing)
+    usual = known.read(path)
+    times = _times(usual, window) if usual is not None else None
+    if usual is not None and times is not None:
+        ids = pa.array(usual.message_ids, pa.string())
+        return Page(path, ids, times, size, next_cursor, 0, newline_missing, usual.members)
     ids, times, longest = _check_lines(path, window, connection)
-    members = known.in_page(path)
-    if members is None:
-        _check_strictness(path)
-        members = look_for_members(path, longest, connection)
-        known.learn(members)
+    _check_strictness(path)
+    members = look_for_members(path, longest, connection)
+    known.learn(members)
     return Page(path, ids, times, size, next_cursor, longest, newline_missing, members)
+
+
+def _times(usual: UsualPage, window: Window) -> pa.Array | None:
+    """When each message of a page occurred; `None` if that or another fact of it is wrong, or not plain to see."""
+    company_id = str(window.company_id).encode()
+    if not usual.company_ids <= {company_id, b'"%s"' % company_id} or "" in usual.message_ids:
+        return None
+    texts = pa.array(usual.times, pa.string())
+    has_zone = usual.times[0].endswith("Z")
+    if not pc.all(pc.match_substring_regex(texts, _USUAL_TIME)).as_py():
+        return None
+    try:
+        times = texts.cast(_NO_TIMES.type if has_zone else pa.timestamp("us")).cast(_NO_TIMES.type)
+    except pa.ArrowInvalid:
+        return None
+    first, last = pc.min_max(times).as_py().values()
+    return times if window.start <= first and last < window.end else None
 
 
 @dataclass(frozen=True)
@@ -162,7 +184,7 @@ def _check_lines(path: Path, window: Window, connection: duckdb.DuckDBPyConnecti
     except duckdb.Error:
         # DuckDB's message can quote the line; and it refuses some JSON that is legal (a lone surrogate escape, a name
         # given twice, a very long line). Python says where the line is, or writes it anew in a form DuckDB reads.
-        longest = _rewrite_lines(path)
+        longest = rewrite_lines(path)
         try:
             facts = _page_facts(path, connection, longest)
         except duckdb.Error:
@@ -253,7 +275,7 @@ def _unreadable_line(path: Path, connection: duckdb.DuckDBPyConnection) -> str:
     return ""
 
 
-def _rewrite_lines(path: Path) -> int:
+def rewrite_lines(path: Path) -> int:
     """Rewrites what DuckDB can't read though it is JSON; returns the length of the longest line.
 
     A lone surrogate escape, which no UTF-8 database can hold, becomes U+FFFD; of a name given twice the later value stays

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from mindo.column_rules import ColumnRules
 from mindo.columns import LISTS, MESSAGE, OBJECTS
 from mindo.coverage import Forgotten
 from mindo.engine import open_engine
-from mindo.members import KnownMembers, look_for_members
+from mindo.exceptions import PageBroken
+from mindo.members import KnownMembers, UsualPage, look_for_members
 from mindo.pages import prove_page
 from mindo.reader import WindowRead
 from mindo.shaping import Group, Shaper
@@ -122,7 +124,8 @@ def irregular_places(messages: list[dict[str, Any]]) -> set[str]:
 
 
 @given(pages)
-def test_the_quick_look_sees_what_the_thorough_one_sees(messages: list[dict[str, Any]]) -> None:
+def test_the_quick_look_sees_what_the_thorough_one_sees(parts: list[dict[str, Any]]) -> None:
+    messages = [{"message_id": "m", "occurred_at": "now", **part} for part in parts]
     with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
         page = Path(folder) / "page"
         page.write_text("".join(json.dumps(message) + "\n" for message in messages))
@@ -131,14 +134,98 @@ def test_the_quick_look_sees_what_the_thorough_one_sees(messages: list[dict[str,
         assert thorough.irregular == irregular_places(messages)
 
         known = KnownMembers()
-        at_first = known.in_page(page)
+        at_first = known.read(page)
         known.learn(thorough)
-        later = known.in_page(page)
+        later = known.read(page)
         can_be_told = all('"' not in name for found in thorough.names.values() for name in found)
-        assert (later is not None) == (can_be_told and not thorough.irregular)
+        has_metadata = all(isinstance(message.get("metadata"), dict) for message in messages)
+        assert (later is not None) == (can_be_told and has_metadata and not thorough.irregular)
         for quick in filter(None, (at_first, later)):
-            assert not quick.irregular
-            assert all(found - places.keys() <= quick.names[place] for place, found in thorough.names.items())
+            assert not quick.members.irregular
+            assert all(found - places.keys() <= quick.members.names[place] for place, found in thorough.names.items())
+
+
+class NothingKnown(KnownMembers):
+    """Never reads a page, so that every page gets the thorough proof."""
+
+    def read(self, path: Path) -> UsualPage | None:
+        return None
+
+
+def proof(lines: bytes, known: KnownMembers, engine: duckdb.DuckDBPyConnection) -> tuple[Any, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "page"
+        path.write_bytes(lines)
+        try:
+            page = prove_page(path, Window(START, NOW, 42), engine, known)
+        except PageBroken as error:
+            return ("broken", str(error))
+        return page.ids.to_pylist(), page.times.to_pylist(), page.bytes, page.next_cursor, page.newline_missing
+
+
+SPLICES = [
+    *(
+        b"",
+        b"\n",
+        b"\r",
+        b"}\n{",
+        b"}{",
+        b"},",
+        b"{}",
+        b'"',
+        b"\\",
+        b"\xff",
+        b"\x00",
+        b"0",
+        b" ",
+        b"T",
+        b"Z",
+        b"7",
+        b"[",
+        b"]",
+    ),
+    *(b'"message_id":"again",', b'"occurred_at":"2026-03-09T12:00",', b'"_error":1,', b"\\ud800", b"NaN"),
+]
+edits = st.lists(st.tuples(st.one_of(st.just(1), st.integers(0, 2_000)), st.integers(0, 3), st.sampled_from(SPLICES)))
+
+
+@given(edits)
+def test_the_quick_proof_takes_nothing_that_the_thorough_one_refuses(changes: list[tuple[int, int, bytes]]) -> None:
+    messages = [a_message(number) | {"metadata": {"company_id": 42}, "trace_id": "é🙂"} for number in range(3)]
+    body = "".join(json.dumps(message, ensure_ascii=False) + "\n" for message in messages).encode()
+    known, nothing_known = KnownMembers(), NothingKnown()
+    with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
+        usual = proof(body, known, engine)
+        assert usual == proof(body, nothing_known, engine)
+        assert usual[0] == [message["message_id"] for message in messages]
+        for place, removed, inserted in changes:
+            place %= len(body)
+            body = body[:place] + inserted + body[place + removed :]
+        assert proof(body, known, engine) == proof(body, nothing_known, engine)
+
+
+def test_of_a_name_given_twice_the_later_value_stays() -> None:
+    twice = [
+        ('"message_id":', '"message_id": "earlier", "message_id":'),
+        ('"author": {', '"author": {"type": "earlier", '),
+        ('"conversation_id":', '"conversation_id": "earlier", "conversation_id":'),
+    ]
+    text = json.dumps(a_message(1))
+    assert all(usual in text for usual, _ in twice)
+    for usual, given_twice in twice:
+        rows = []
+        for line in (text, text.replace(usual, given_twice, 1)):
+            with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
+                path, window, known = Path(folder) / "page", Window(START, NOW, 42), KnownMembers()
+                path.write_text(text + "\n")
+                prove_page(path, window, engine, known)
+                path.write_text(line + "\n")
+                read = WindowRead(window)
+                read.complete([prove_page(path, window, engine, known)])
+                shaper = Shaper(engine, Selection(), {}, str, "load", ColumnRules(), Forgotten())
+                rows += [batch.tables["messages"].to_pylist() for _, batch in shaper.shape([Group([read])])]
+                shaper.close()
+        assert rows[0] == rows[1]
 
 
 def test_only_what_was_proven_is_shaped() -> None:
@@ -157,18 +244,33 @@ def test_only_what_was_proven_is_shaped() -> None:
             shaper.close()
 
 
+def test_only_what_was_proven_is_shaped_even_if_it_is_as_much() -> None:
+    window = Window(START, NOW, 42)
+    with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
+        path = Path(folder) / "page"
+        path.write_text(json.dumps(a_message(1)) + "\n")
+        read = WindowRead(window)
+        read.complete([prove_page(path, window, engine, KnownMembers())])
+        path.write_text(json.dumps(a_message(2)) + "\n")
+        shaper = Shaper(engine, Selection(), {}, str, "load", ColumnRules(), Forgotten())
+        with pytest.raises(SpoolError):
+            list(shaper.shape([Group([read])]))
+        shaper.close()
+
+
 def test_the_quick_look_takes_strict_json_only() -> None:
     known = KnownMembers()
+    message = '{"message_id": "1", "occurred_at": "now", "metadata": {}, "trace_id": %s}'
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page"
         for text, is_strict in {
-            '{"trace_id": 1}\n\n{"trace_id": "x"}\r\n': True,
-            '{"trace_id": NaN}\n': False,
-            '{"trace_id": [1,]}\n': False,
-            '{"trace_id": -Infinity}\n': False,
-            '{"trace_id": 01}\n': False,
-            '{"trace_id": "\\ud800"}\n': False,
-            '{"trace_id": ' + "[" * 5_000 + "]" * 5_000 + "}\n": False,
+            message % 1 + "\n" + message % '"x"' + "\r\n": True,
+            message % "NaN": False,
+            message % "[1,]": False,
+            message % "-Infinity": False,
+            message % "01": False,
+            message % '"\\ud800"': False,
+            message % ("[" * 5_000 + "]" * 5_000): False,
         }.items():
             page.write_text(text)
-            assert (known.in_page(page) is not None) == is_strict, text[:40]
+            assert (known.read(page) is not None) == is_strict, text[:90]
