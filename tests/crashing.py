@@ -32,6 +32,7 @@ import itertools
 import multiprocessing
 import multiprocessing.util
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -90,6 +91,7 @@ class KillPoint:
         hit: At which call, or chunk, counted from 1.
         within: Only calls that this function makes, named like `target`, in the same thread.
         table: Only calls of a dlt load job for this table.
+        statement: Only calls of a SQL client with a statement that this pattern is found in.
     """
 
     name: str
@@ -98,6 +100,7 @@ class KillPoint:
     hit: int = 1
     within: str = ""
     table: str = ""
+    statement: str = ""
 
     def at(self, hit: int) -> KillPoint:
         """The same point at another call."""
@@ -250,6 +253,8 @@ def arm(point: KillPoint) -> None:
             return False
         if point.table and arguments[0].job_file_info().table_name != point.table:
             return False
+        if point.statement and not re.search(point.statement, arguments[1]):
+            return False
         return next(calls) == point.hit
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -330,10 +335,10 @@ _LOAD_STORAGE = "dlt.common.storages.load_storage:LoadStorage"
 _DATABASE = "dlt.destinations.job_client_impl:SqlJobClientBase"
 _COPY = "mindo_pipeline.duckdb_destination:CopyFileJob.run"
 _MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
-_KEEP = "mindo_pipeline.duckdb_destination:KeepFileJob.run"
 _REPLACE = "mindo_pipeline.duckdb_destination:ReplaceWindowsJob.run"
 _INSERT = "dlt.destinations.insert_job_client:InsertValuesLoadJob.run"
 _SQL_CLIENT = "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient"
+_EXECUTE = f"{_SQL_CLIENT}.execute_sql"
 _STATE = "_dlt_pipeline_state"
 
 _READING = (
@@ -361,16 +366,15 @@ _LOADING = (
     KillPoint("tables made, not noted", f"{_LOAD_STORAGE}.commit_schema_update", "before"),
     KillPoint("before the first job", f"{_LOAD}.start_new_jobs", "before"),
     KillPoint("staged, not noted", _COPY, table="export_windows"),
-    KillPoint("file there, not noted", _KEEP, table="messages"),
-    KillPoint("file there, not noted, a list", _KEEP, table="messages__tool_calls"),
     KillPoint("first job noted", f"{_PACKAGES}.save_pending_transition"),
     KillPoint("first job moved", f"{_PACKAGES}.complete_job"),
     KillPoint("between staging and merge", _MERGE, "before"),
     KillPoint("merged, not noted", _MERGE),
     KillPoint("before windows are replaced", _REPLACE, "before"),
-    KillPoint("windows half replaced", f"{_SQL_CLIENT}.execute_sql", within=_REPLACE, hit=9),
-    # behind the last statement for `messages`, if none of them moved
-    KillPoint("between tables", f"{_SQL_CLIENT}.execute_sql", within=_REPLACE, hit=10),
+    KillPoint(
+        "windows half replaced", _EXECUTE, within=_REPLACE, statement=r'^DELETE FROM \S*"messages" .* SEMI JOIN '
+    ),
+    KillPoint("between tables", _EXECUTE, within=_REPLACE, statement=r'^INSERT INTO \S*"messages" '),
     KillPoint("windows replaced, not committed", f"{_SQL_CLIENT}.commit_transaction", "before", within=_REPLACE),
     KillPoint("windows replaced, not noted", _REPLACE),
     KillPoint("before the state is written", _INSERT, "before", table=_STATE),

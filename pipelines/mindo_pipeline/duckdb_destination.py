@@ -16,7 +16,7 @@ from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, L
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.load_package import LoadJobInfo, PackageStorage, ParsedLoadJobFileName
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.job_impl import ReferenceFollowupJobRequest
+from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs, ReferenceFollowupJobRequest
 
 from .duckdb_replacing import REPLACED_TABLES, read_parquet, replace_windows
 
@@ -37,13 +37,6 @@ class CopyFileJob(RunnableLoadJob, HasFollowupJobs):
         client = self._job_client.sql_client  # type: ignore[attr-defined]  # dlt gives a job the client that made it
         table = client.make_qualified_table_name(self.load_table_name)
         client.execute_sql(f"INSERT INTO {table} BY NAME SELECT * FROM {read_parquet([Path(self._file_path)])}")
-
-
-class KeepFileJob(RunnableLoadJob, HasFollowupJobs):
-    """Leaves a file where it is, until all files of the replaced tables are there."""
-
-    def run(self) -> None:
-        """Does nothing."""
 
 
 class ReplaceWindowsJob(RunnableLoadJob):
@@ -78,7 +71,8 @@ class ReplacingDuckDbClient(DuckDbClient):
         if ReferenceFollowupJobRequest.is_reference_job(file_path):
             return ReplaceWindowsJob(file_path)
         if table["name"] in REPLACED_TABLES:
-            return KeepFileJob(file_path)
+            # it stays where it is until all files of the replaced tables are there
+            return FinalizedLoadJobWithFollowupJobs(file_path)
         if ParsedLoadJobFileName.parse(file_path).file_format == "parquet":
             return CopyFileJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
@@ -108,7 +102,7 @@ def _files(folder: Path, tables: Collection[str | None]) -> list[str]:
     ]
 
 
-class duckdb(dlt.destinations.duckdb):  # dlt names a destination's configuration after its class
+class ReplacingDuckDb(dlt.destinations.duckdb):
     """dlt's `duckdb` with the client above."""
 
     @property

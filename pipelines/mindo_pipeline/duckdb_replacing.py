@@ -1,8 +1,9 @@
 """How a load replaces its windows in DuckDB: straight from the parquet files of its package.
 
-The result is that of dlt's `cdc` merge with the marker rows of `mindo.replacing`, but nothing is copied to a staging table
-first, only rows that differ are written, and outside the load's bounds in time nothing is read but the keys of `messages`, and
-that only for messages that arrive: they may have been there at another time.
+The result is that of dlt's `cdc` merge with the marker rows of `mindo.replacing`, except that the lists of a message that
+moves go along. Nothing is copied to a staging table first, and only rows that differ are written. Outside of the load's bounds
+in time nothing is read but the keys of `messages`, and that only for messages that arrive: they may have been there at another
+time. If one was, its rows are looked up as well.
 """
 
 from __future__ import annotations
@@ -106,6 +107,23 @@ def replace_windows(execute: Execute, files: Mapping[str, Sequence[Path]], quali
             _follow_moved(execute, replacements, replacement, bounds)
         for statement in (_delete_changed, _delete_gone, _insert_new):
             execute(statement(replacement, bounds))
+
+
+def bring_lists_along(execute: Execute, qualify: Callable[[str], str]) -> None:
+    """Puts every row of a list at the time of its message, on which `replace_windows` relies.
+
+    dlt's own merge doesn't, if a message moves while that list of it is not asked for.
+
+    Args:
+        execute: Runs a statement and gives its rows.
+        qualify: Gives a table's name with its dataset, quoted.
+    """
+    for table in CHILD_TABLES.values():
+        execute(
+            f"UPDATE {qualify(table)} AS stored SET occurred_at = messages.occurred_at"
+            f" FROM {qualify(MESSAGES)} AS messages WHERE messages.company_id = stored.company_id"
+            " AND messages.message_id = stored.message_id AND messages.occurred_at <> stored.occurred_at"
+        )
 
 
 def _bounds(execute: Execute, replacements: Sequence[Replacement]) -> Bounds | None:

@@ -237,6 +237,7 @@ def _run_plan(
     outcome.planned = list(plan)
     progress.planned(plan)
     # modules live to the end: looking through all of dlt for garbage again and again costs a twentieth of a long backfill
+    gc.collect()
     gc.freeze()
     # Arrow's own allocator keeps what it freed: a quarter of the peak memory of a long backfill
     pa.set_memory_pool(pa.system_memory_pool())
@@ -249,7 +250,7 @@ def _run_plan(
                     load = Load(outcome.run_id)
                     source = load_source(reader, load, record, list(companies), load_messages)
                     try:
-                        info = warehouse.pipeline.run(source)
+                        info = warehouse.pipeline.run(source, table_format=warehouse.table_format)
                     except BaseException:
                         warehouse.note_failed_load([window.read.window for window in load.complete], options.selection)
                         raise

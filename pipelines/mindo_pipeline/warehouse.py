@@ -18,6 +18,8 @@ from dlt.common.destination import Destination
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.trace import TRACE_FILE_NAME
 from filelock import FileLock, Timeout
@@ -28,7 +30,8 @@ from mindo.settings import SOURCE_NAME
 from mindo.spool import PrivateFolder
 
 from .defaults import register_defaults
-from .duckdb_destination import ReplacingDuckDbClient, duckdb
+from .duckdb_destination import ReplacingDuckDb
+from .duckdb_replacing import REPLACED_TABLES, bring_lists_along
 from .errors import DestinationError, destination_line
 from .pending import finish_packages
 from .unfinished import Unfinished
@@ -72,7 +75,7 @@ class Warehouse:
         self.dataset = dataset or DEFAULT_DATASET
         self._scratch = _make_scratch()
         try:
-            self._factory = duckdb(str(database)) if database else _destination(self.destination)
+            self._factory = ReplacingDuckDb(str(database)) if database else _destination(self.destination)
             self.pipeline = self._open_pipeline(self._scratch.path)
             client = self.pipeline.destination_client()
             self.location = str(client.config)
@@ -200,6 +203,11 @@ class Warehouse:
             raise self._error(error, "its dataset can't be dropped") from error
 
     @property
+    def table_format(self) -> Any:
+        """What `table_format` of the destination's configuration says, such as `delta`; by default what dlt makes there."""
+        return dlt.config.get(f"destination.{self.destination}.table_format")
+
+    @property
     def coverage(self) -> Coverage:
         """What was read completely, as of the last `writing` or `reading`."""
         sources = self.pipeline.state.get("sources", {})
@@ -223,7 +231,7 @@ class Warehouse:
             with self.pipeline.sql_client() as client:
                 qualified = sql.format_map(_QualifiedNames(client))
                 with client.execute_query(qualified, *parameters) as cursor:
-                    names = [column[0] for column in cursor.description]
+                    names = list(cursor.columns_schema)
                     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         except DestinationUndefinedEntity:
             return []
@@ -322,10 +330,21 @@ class Warehouse:
             if self.file is not None:
                 # what a killed process spilled holds rows, and DuckDB itself never removes it; now nobody else has it open
                 shutil.rmtree(f"{self.file}.tmp", ignore_errors=True)
+                self._settle_what_dlt_merged(client)
         if self.pipeline.has_pending_data:
             finish_packages(self.pipeline, self._stored_sources(), self.unfinished)
         self._drop_local_state()
         self._delete_ledger_rows_of_failed_loads()
+
+    @staticmethod
+    def _settle_what_dlt_merged(client: Any) -> None:
+        """Somebody's own pipeline, with dlt's merge, leaves rows in the staging dataset, and lists behind when their message moves."""
+        with client.with_staging_dataset():
+            staged = [name for name, columns in client.get_storage_tables(REPLACED_TABLES) if columns]
+        if staged:
+            bring_lists_along(client.sql_client.execute_sql, client.sql_client.make_qualified_table_name)
+            with client.with_staging_dataset():
+                client.sql_client.truncate_tables(*staged)
 
     def _delete_ledger_rows_of_failed_loads(self) -> None:
         with self.pipeline.destination_client() as client:
@@ -405,18 +424,20 @@ def _read_only(client: Any) -> Any:
     credentials = client.config.credentials.copy()
     credentials.read_only = True
     credentials.on_resolved()
-    return duckdb(credentials)
+    return ReplacingDuckDb(credentials)
 
 
 def _destination(name: str) -> Any:
     """The destination that dlt knows by that name; our own in place of dlt's DuckDB."""
     destination = Destination.from_reference(name)
-    return duckdb(**destination.config_params) if type(destination) is dlt.destinations.duckdb else destination
+    if type(destination) is not dlt.destinations.duckdb:
+        return destination
+    return ReplacingDuckDb(**destination.config_params, **destination.caps_params)
 
 
 def _database_file(client: Any) -> Path | None:
     """The file of a DuckDB warehouse, or `None` for any other destination."""
-    if isinstance(client, ReplacingDuckDbClient):
+    if isinstance(client, DuckDbClient) and type(client.config.credentials) is DuckDbCredentials:
         database = str(client.config.credentials.database)
         return None if database in ("", ":memory:") else Path(database)
     return None

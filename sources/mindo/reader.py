@@ -28,7 +28,10 @@ from .selection import Selection
 from .spool import Spool
 from .windows import Window
 
-_WINDOWS_AHEAD_PER_WORKER = 2
+_UNFINISHED_PER_WORKER = 2
+_WINDOWS_AHEAD = 256
+"""However little they hold: each takes a file, and is looked at whenever another one is done."""
+
 _MESSAGES_AHEAD = 250_000
 _MESSAGES_AHEAD_WHILE_TAKEN = 60_000
 """Windows are read ahead until this many messages wait in the spool: many while a load runs, which leaves a core to do it,
@@ -192,14 +195,17 @@ class WindowReader:
                 # while a pipeline runs dlt only takes note of Ctrl-C, so that a wait of ours has to look for it
                 while not wait([self._reads[0]], _SIGNAL_CHECK_SECONDS).done:
                     signals.raise_if_signalled()
-                yield self._reads.popleft().result()
+                with self._lock:
+                    read = self._reads.popleft()
+                yield read.result()
         finally:
             self._is_taken = False
             self._fill()
 
     def close(self) -> None:
         """Ends all reading and removes the spool. A request that hangs is not waited for."""
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True
         self._client.stop()
         self._workers.shutdown(wait=False, cancel_futures=True)
         wait(self._reads, _CLOSE_SECONDS)
@@ -221,9 +227,9 @@ class WindowReader:
             done = [read for read in self._reads if read.done()]
             waiting = sum(read.result().rows for read in done if not read.exception())
             enough = _MESSAGES_AHEAD_WHILE_TAKEN if self._is_taken else _MESSAGES_AHEAD
-            free = self._worker_count * _WINDOWS_AHEAD_PER_WORKER - (len(self._reads) - len(done))
-            if waiting >= enough:
-                free = min(free, 1 - len(self._reads))
+            free = self._worker_count * _UNFINISHED_PER_WORKER - (len(self._reads) - len(done))
+            room = 1 if waiting >= enough else _WINDOWS_AHEAD
+            free = min(free, room - len(self._reads))
             submitted = [self._workers.submit(self._read, window) for window in islice(self._windows, max(0, free))]
             self._reads.extend(submitted)
         for read in submitted:

@@ -43,11 +43,11 @@ class Chain:
 
 
 CHAINS = (
-    Chain(RUN, EMPTY, ("in a page", "extracted, not committed", "file there, not noted")),
+    Chain(RUN, EMPTY, ("in a page", "extracted, not committed", "first job moved")),
     Chain(BACKFILL, EMPTY, ("after a page arrived", "extracted, local state not saved", "merged, not noted")),
     Chain(RUN, LOADED, ("between pages", "normalized, still extracted", "local state half dropped")),
     Chain(BACKFILL, LOADED, ("between windows", "normalized, extract half removed", "before catching up")),
-    Chain(RUN, EMPTY, ("in extract", "file there, not noted, a list", "before local state is dropped")),
+    Chain(RUN, EMPTY, ("in extract", "between tables", "before local state is dropped")),
     Chain(BACKFILL, EMPTY, ("extracted, before the state", "first job moved", "local state dropped")),
     Chain(RUN, LOADED, ("after extract", "before the tables are made", "windows half replaced")),
     Chain(BACKFILL, LOADED, ("in normalize", "tables made, not noted", "staged, not noted")),
@@ -128,7 +128,7 @@ def test_killed_at_any_moment_it_loses_nothing(
 
 def test_a_warehouse_that_is_deleted_after_a_kill_is_loaded_anew(served: Emulator[World]) -> None:
     trial = Trial(served, RUN, Random(1))
-    kill(trial, POINTS["between tables"].at(29))
+    kill(trial, POINTS["between tables"].at(2))
     WAREHOUSE.unlink()
     trial.assert_nothing_is_lost()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -237,7 +236,7 @@ def as_dlt_should(rows: dict[tuple[Any, ...], Row], load: Load, table: str, load
 @given(history=st.lists(loads, min_size=2, max_size=3))
 def test_a_load_does_what_dlts_merge_does(dlt_merge: DltMerge, tmp_path: Path, history: list[Load]) -> None:
     with connect(dlt_merge.template) as ours, connect(dlt_merge.template) as theirs:
-        for number, load in zip(count(), history, strict=False):
+        for number, load in enumerate(history):
             files = {}
             for table, rows in tables_of(load, str(number)).items():
                 # of a name of its own, as DuckDB remembers what a file was like
@@ -354,6 +353,29 @@ def test_dlts_own_destination_and_this_one_may_take_turns(
     assert_all_mirrored(world)
     assert {key[1] for key in changed_keys(before["messages"], snapshot(WAREHOUSE)["messages"])} == {edited}
     assert query(WAREHOUSE, "SELECT count(*) FROM _dlt_version") == versions
+
+
+def test_what_dlts_own_merge_left_behind_is_settled(loaded: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = loaded.world
+    moved = next(m["message_id"] for m in world.messages(42) if len(m["classifications"] or ()) > 1)
+    world.move(moved, midnight() - timedelta(minutes=1), 42)
+    start = midnight() - timedelta(hours=1)
+    theirs = dlt.pipeline(
+        "theirs", destination=dlt.destinations.duckdb(WAREHOUSE), dataset_name="mindo", pipelines_dir="theirs"
+    )
+    # dlt's own default
+    monkeypatch.setenv("LOAD__TRUNCATE_STAGING_DATASET", "false")
+    theirs.run(mindo_source(from_date=start, to_date=midnight(), include="trace_id"))
+    theirs.deactivate()
+    monkeypatch.delenv("LOAD__TRUNCATE_STAGING_DATASET")
+    behind = (
+        f"SELECT count(*) FROM mindo.messages__classifications WHERE message_id = '{moved}' AND occurred_at < '{start}'"
+    )
+    assert query(WAREHOUSE, behind) != [(0,)]
+    assert query(WAREHOUSE, "SELECT count(*) FROM mindo_staging.messages") != [(0,)]
+    assert mindo("run", "--from", start.isoformat(), "--to", midnight().isoformat()).code == 0
+    assert_all_mirrored(world)
+    assert query(WAREHOUSE, "SELECT count(*) FROM mindo_staging.messages") == [(0,)]
 
 
 def test_a_destination_of_another_name_that_is_a_duckdb_is_one(
