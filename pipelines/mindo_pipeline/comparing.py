@@ -14,11 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from mindo import MindoError, Options, Window, WindowReader
-from mindo.batch_shaping import HASH_PART
 from mindo.columns import CHILD_TABLES, LISTS, MESSAGES
 from mindo.pages import Page
 from mindo.reader import WindowRead
 from mindo.replacing import window_markers
+from mindo.row_hashes import HASH_PART
 from mindo.settings import INCLUDES
 from mindo.shaping import BATCH_ROWS, Group, Shaper
 from mindo.sightings import Sightings

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from queue import SimpleQueue
-from threading import RLock
+from threading import Condition
 from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 from dlt.common.schema.typing import TColumnSchema
 
-from .batch_shaping import BatchPage, BatchShaper, ShapedBatch
+from .batch_reading import BatchPage
+from .batch_shaping import BatchShaper, ShapedBatch
 from .column_rules import ColumnRules
 from .columns import CHILD_TABLES, MESSAGES
 from .coverage import Forgotten
@@ -79,10 +82,10 @@ class Shaper:
         }
         # who else was seen in a conversation is learned batch by batch, so then there is one after the other
         at_once = 1 if forgotten != Forgotten() else _AT_ONCE
-        lock = RLock()
+        self._turns = _Turns()
+        self._numbers = count()
         self._shapers = [
-            BatchShaper(engine.cursor(), self.columns, lock, selection, load_id, rules, forgotten)
-            for _ in range(at_once)
+            BatchShaper(engine.cursor(), self.columns, selection, load_id, rules, forgotten) for _ in range(at_once)
         ]
         self._free: SimpleQueue[BatchShaper] = SimpleQueue()
         for shaper in self._shapers:
@@ -140,19 +143,49 @@ class Shaper:
         ahead: deque[tuple[AnyGroup, Future[ShapedBatch]]] = deque()
         for group in groups:
             for pages in _batches(group.reads):
-                ahead.append((group, self._threads.submit(self._shape, pages, group.stored_rows)))
+                ahead.append((group, self._threads.submit(self._shape, next(self._numbers), pages, group.stored_rows)))
                 if len(ahead) > len(self._shapers):
                     first, batch = ahead.popleft()
                     yield first, batch.result()
         for group, batch in ahead:
             yield group, batch.result()
 
-    def _shape(self, pages: Sequence[BatchPage], stored_rows: pa.Table | None) -> ShapedBatch:
+    def _shape(self, number: int, pages: Sequence[BatchPage], stored_rows: pa.Table | None) -> ShapedBatch:
         shaper = self._free.get()
         try:
-            return shaper.shape(pages, stored_rows)
+            return shaper.shape(pages, stored_rows, self._turns.of(number))
         finally:
+            self._turns.end(number)
             self._free.put(shaper)
+
+
+class _Turns:
+    """Lets threads do a part of their work one after the other, in the order of their numbers, which count from 0."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._next = 0
+        self._ended: set[int] = set()
+
+    @contextmanager
+    def of(self, number: int) -> Iterator[None]:
+        """The turn of a number: begins when all before it have ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next == number)
+        try:
+            yield
+        finally:
+            self.end(number)
+
+    def end(self, number: int) -> None:
+        """Ends the turn of a number, even if it was never taken."""
+        with self._changed:
+            if number >= self._next:
+                self._ended.add(number)
+            while self._next in self._ended:
+                self._ended.remove(self._next)
+                self._next += 1
+            self._changed.notify_all()
 
 
 def _batches(reads: Sequence[WindowRead]) -> Iterator[list[BatchPage]]:

@@ -104,9 +104,7 @@ def names_in(messages: list[dict[str, Any]]) -> dict[str, set[str]]:
     found = {MESSAGE.name: {name for message in messages for name in message}}
     for name in (*OBJECTS, *LISTS):
         values = [message.get(name) for message in messages]
-        items = [item for value in values for item in (value if name in LISTS and isinstance(value, list) else [value])]
-        if name in LISTS:
-            items = [item for value in values if isinstance(value, list) for item in value]
+        items = [item for value in values if isinstance(value, list) for item in value] if name in LISTS else values
         found[name] = {member for item in items if isinstance(item, dict) for member in item}
     return found
 
@@ -226,6 +224,26 @@ def test_of_a_name_given_twice_the_later_value_stays() -> None:
                 rows += [batch.tables["messages"].to_pylist() for _, batch in shaper.shape([Group([read])])]
                 shaper.close()
         assert rows[0] == rows[1]
+
+
+def test_the_first_values_give_a_column_its_type_however_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mindo.shaping.BATCH_ROWS", 1)
+    window = Window(START, NOW, 42)
+    slow = [a_message(number, new=number) for number in range(3_000)]
+    quick = [a_message(number, new="text") for number in range(3_000, 3_001)]
+    with tempfile.TemporaryDirectory() as folder, open_engine(Path(folder)) as engine:
+        pages = []
+        for number, messages in enumerate((slow, quick)):
+            path = Path(folder) / f"page {number}"
+            path.write_text("".join(json.dumps(message) + "\n" for message in messages))
+            pages.append(prove_page(path, window, engine, KnownMembers()))
+        read = WindowRead(window)
+        read.complete(pages)
+        shaper = Shaper(engine, Selection(), {}, str, "load", ColumnRules(), Forgotten())
+        list(shaper.shape([Group([read])]))
+        found = {(change.column, change.data_type) for change in shaper.changes}
+        shaper.close()
+    assert found == {("new", "bigint"), ("new__v_text", "text")}
 
 
 def test_only_what_was_proven_is_shaped() -> None:
