@@ -32,7 +32,7 @@ def main() -> None:
     if "lock" in options.what:
         lock()
         return
-    folder = None if options.only and not options.resume else options.results
+    folder = _folder(options)
     for kind in [kind for kind in MEASURES if kind in options.what]:
         file = RecordFile(folder, kind, options.resume)
         if kind == "throughput":
@@ -51,7 +51,11 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # what is left out of a record has to be found by its whole name
+        allow_abbrev=False,
     )
     parser.add_argument(
         "what",
@@ -64,10 +68,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS, help="numbers of workers of latency")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the results show medians (default: 3)")
     names = [contender.name for contender in CONTENDERS_IN_ORDER]
-    parser.add_argument("--only", nargs="+", choices=names, help="contenders of throughput; print, write nothing")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, help="contenders of throughput; printed only, without --resume"
+    )
     parser.add_argument("--resume", action="store_true", help="keep what the files of results have, measure the rest")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the measured files")
-    parser.add_argument("--url", help="another API than the emulator, for throughput only; the key in BENCH_KEY")
+    parser.add_argument("--results", type=Path, help="folder of the measured files (default: benchmarks/results)")
+    parser.add_argument(
+        "--url",
+        help="another API than the emulator, for throughput only; the key in BENCH_KEY; printed only, without --results",
+    )
     parser.add_argument("--companies", help="companies to read there, like 42,57")
     parser.add_argument("--from", dest="start", metavar="DATE", help="first day to read there")
     parser.add_argument("--to", dest="end", metavar="DATE", help="day after the last")
@@ -77,7 +86,16 @@ def _parse() -> argparse.Namespace:
         parser.error(f"{unknown[0]}: there is {', '.join(MEASURES)}, report, lock")
     if options.url and not (options.companies and options.start and options.end and os.environ.get("BENCH_KEY")):
         parser.error("--url needs --companies, --from, --to, and the key in the environment, BENCH_KEY")
+    if options.url and options.resume:
+        parser.error("--url can't be resumed, as what it serves may have changed: leave --resume out")
     return options
+
+
+def _folder(options: argparse.Namespace) -> Path | None:
+    """Where the measured files go; `None` if they are part of a whole, or a private API's, and nobody named a folder."""
+    if (options.only and not options.resume) or (options.url and not options.results):
+        return None
+    return options.results or RESULTS
 
 
 def _api(options: argparse.Namespace) -> Api | None:

@@ -23,13 +23,23 @@ class World:
 
 @contextlib.contextmanager
 def serve(world: World, *options: str) -> Iterator[str]:
-    """Serves a world; gives the base URL. Further options are the emulator's."""
+    """Serves a world; gives the base URL. Further options are the emulator's.
+
+    Raises:
+        SystemExit: If the emulator ends instead, with what it said.
+    """
     command = [sys.executable, "-m", "mindo_emulator", "--bulk", "--messages", str(world.messages), "--port", "0"]
     command += ["--start", world.start, "--end", world.end, "--companies", world.companies, *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            announcement = process.stderr.readline()
-            yield next(word for word in announcement.split() if word.startswith("http://"))
+            said = ""
+            for line in process.stderr:
+                said += line
+                if url := next((word for word in line.split() if word.startswith("http://")), None):
+                    break
+            else:
+                raise SystemExit(f"the emulator did not start: {said.strip()}")
+            yield url
         finally:
             process.terminate()

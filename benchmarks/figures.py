@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from statistics import median
 
@@ -42,6 +42,9 @@ class Runs:
         values = sorted(value(record) for record in self.records)
         return values[0], values[-1]
 
+    def of_rounds(self, rounds: Set[int]) -> Runs:
+        return Runs(tuple(record for record in self.records if record["round"] in rounds))
+
     @property
     def messages(self) -> int:
         return int(self.records[0]["messages"])
@@ -49,7 +52,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two medians, and the least and the greatest of the rounds on their own."""
+    """The ratio of two medians, and the least and the greatest ratio of a single round."""
 
     value: float
     least: float
@@ -60,7 +63,10 @@ class Ratio:
 
 
 def ratio(above: Runs, below: Runs, value: Value) -> Ratio:
-    """How often `below` goes into `above`; runs of the same round are compared with each other for the spread."""
+    """How often `below` goes into `above`, over the rounds that both have; over all rounds if they have none in common."""
+    common = {record["round"] for record in above.records} & {record["round"] for record in below.records}
+    if common:
+        above, below = above.of_rounds(common), below.of_rounds(common)
     rounds = {record["round"]: value(record) for record in below.records}
     single = [value(record) / rounds[record["round"]] for record in above.records if record["round"] in rounds]
     middle = above.middle(value) / below.middle(value)

@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +23,7 @@ from .checking import rows_in
 from .emulator import World, serve
 from .measuring import Limits
 from .mindo import DATABASE, mindo, report_of
-from .places import KEPT, ROOT, work_folder
+from .places import KEPT, ROOT, run_folder
 from .records import RecordFile
 
 HISTORIES = (100_000, 1_000_000, 10_000_000)
@@ -80,8 +79,7 @@ def plan_history(size: int, end: date) -> History:
 def _night(
     file: RecordFile, history: History, warehouse: Path, kind: str, options: dict[str, str], number: int
 ) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="mindo-benchmark-", dir=work_folder()))
-    try:
+    with run_folder() as folder:
         shutil.copytree(warehouse, folder, dirs_exist_ok=True)
         with serve(history.world, "--no-control") as url:
             start = {"start_date": history.first_day.isoformat()} | options
@@ -90,8 +88,6 @@ def _night(
         if rows != history.messages:
             raise SystemExit(f"after the night the table has {rows:,} messages instead of {history.messages:,}")
         read, written = report_of(measured)["rows"]["messages"], report_of(measured)["messages_written"]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     record = {"kind": kind, "history": history.size, "round": number, "rows_before": history.messages - written}
     record |= {"read": read, "written": written} | measured.figures()
     file.add(record)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 
 from .checking import rows_in
 from .emulator import World, serve
 from .measuring import FINISHED
 from .mindo import DATABASE, mindo, report_of
-from .places import work_folder
+from .places import run_folder
 from .records import RecordFile
 
 WORKERS = (1, 4, 16)
@@ -34,16 +31,13 @@ def measure_latency(file: RecordFile, workers: Sequence[int] = WORKERS, rounds: 
         for count in workers:
             if file.has(workers=count, round=number):
                 continue
-            folder = Path(tempfile.mkdtemp(prefix="mindo-benchmark-", dir=work_folder()))
-            try:
+            with run_folder() as folder:
                 with serve(world, *options) as url:
                     backfill = ("backfill", "--from", world.start, "--to", world.end, "--json")
                     measured = mindo(folder, url, world.companies, *backfill, options={"workers": str(count)})
                     with urllib.request.urlopen(f"{url}/_emulator/stats", timeout=30) as answer:
                         requests = json.load(answer)["requests"]
                 rows = rows_in(folder / DATABASE)["messages"]
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
             if rows != world.messages:
                 raise SystemExit(f"with {count} workers the table has {rows:,} messages instead of {world.messages:,}")
             record = {

@@ -9,8 +9,9 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import psutil
 from .places import ROOT
 
 Record = dict[str, Any]
+_PRIVATE = ("--url", "--companies")
+"""Options whose values say whose API was read."""
 
 
 class RecordFile:
@@ -65,8 +68,20 @@ def circumstances() -> Record:
         "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "command": " ".join(["python -m benchmarks", *map(shlex.quote, sys.argv[1:])]),
+        "command": " ".join(["python -m benchmarks", *map(shlex.quote, _without_private(sys.argv[1:]))]),
     }
+
+
+def _without_private(arguments: Sequence[str]) -> list[str]:
+    """Arguments without the values of private options."""
+    kept = []
+    for previous, argument in pairwise(["", *arguments]):
+        name, is_assigned, _ = argument.partition("=")
+        if previous in _PRIVATE:
+            kept.append("...")
+        else:
+            kept.append(f"{name}=..." if is_assigned and name in _PRIVATE else argument)
+    return kept
 
 
 def _is_of_this_checkout() -> bool:

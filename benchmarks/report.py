@@ -76,7 +76,7 @@ def make_chart(records: Sequence[Record]) -> dict[str, Any] | None:
     )
     return {
         "title": f"From HTTP to four DuckDB tables, {size:,} messages",
-        "note": "Medians of whole processes. Hatched: at the largest size that the contender finished.",
+        "note": "Medians of whole processes. Hatched: at the largest size that the contender loaded right.",
         "panels": [
             {"title": title, "bars": [_bar(contender, runs[contender], value, text, size) for contender in runs]}
             for title, value, text in panels
@@ -105,7 +105,7 @@ def _head(measured: Measured) -> str:
         "",
         "`make bench` measures and writes this page and its chart from the files in [results](results); nothing here is typed in by",
         "hand. Contenders take turns, each in a process and an environment of its own, over HTTP on loopback. Shown are medians, and",
-        "in brackets the least and the greatest of the rounds. MB are 2^20 bytes.",
+        "in brackets the least and the greatest of the rounds. Ratios are taken over the rounds that both have. MB are 2^20 bytes.",
         "",
     ]
     rows = []

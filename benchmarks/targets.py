@@ -67,7 +67,7 @@ def _faster(measured: Measured, peer: Contender, times: float) -> Target:
     if not ours or not theirs:
         return _target(promise, None, False)
     found = ratio(ours, theirs, rate)
-    where = "" if theirs.messages == JUDGED else f", its rate at {theirs.messages:,}, the most it finished"
+    where = "" if theirs.messages == JUDGED else f", its rate at {theirs.messages:,}, the most it loaded right"
     return _target(promise, f"{found}{where}", found.value >= times)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from .contenders import Contender
 from .emulator import KEY, World, serve
 from .environments import NotInstalled
 from .measuring import FAILED, FINISHED, MEMORY_LIMIT, TIME_LIMIT, Limits, measure
-from .places import ROOT, work_folder
+from .places import ROOT, run_folder
 from .records import Record, RecordFile
 from .truth import Api, count_rows
 
@@ -82,8 +80,7 @@ def load(contender: Contender, api: Api, truth: dict[str, int], limits: Limits |
         contender.python()
     except NotInstalled as error:
         return {"outcome": NOT_INSTALLED, "reason": str(error)}
-    folder = Path(tempfile.mkdtemp(prefix="mindo-benchmark-", dir=work_folder()))
-    try:
+    with run_folder() as folder:
         database = folder / "warehouse.duckdb"
         measured = measure(contender.command(), folder, contender.environment(api, folder, database), limits)
         figures = measured.figures() | {"versions": contender.versions()}
@@ -99,8 +96,6 @@ def load(contender: Contender, api: Api, truth: dict[str, int], limits: Limits |
             is_quotable = api.is_made_up or measured.outcome != FAILED
             figures["reason"] = reason if is_quotable else reason.partition(":")[0]
         return figures
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def describe(record: Record) -> str:

@@ -12,16 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import places
 from benchmarks.contenders import CONTENDERS_IN_ORDER, FLOOR, Contender
 from benchmarks.emulator import KEY, World, serve
 from benchmarks.figures import finished
 from benchmarks.measuring import FAILED, FINISHED, MEMORY_LIMIT, TIME_LIMIT, Limits, measure
-from benchmarks.places import CHART, CONTENDERS
+from benchmarks.places import CHART, CONTENDERS, work_folder
 from benchmarks.records import RecordFile
 from benchmarks.report import make_report
 from benchmarks.targets import Measured
-from benchmarks.throughput import NOT_TRIED, WRONG_ROWS, measure_throughput
+from benchmarks.throughput import NOT_TRIED, WRONG_ROWS, load, measure_throughput
 from benchmarks.truth import TABLES, Api, count_rows
 
 WORLD = World(60, "2026-04-01", "2026-04-03")
@@ -61,18 +60,18 @@ def api() -> Iterator[Api]:
 @pytest.fixture(autouse=True)
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The few kilobytes of these runs may lie in memory, where the tests keep theirs."""
-    monkeypatch.setattr("benchmarks.throughput.work_folder", lambda: tmp_path)
+    monkeypatch.setattr("benchmarks.places.work_folder", lambda: tmp_path)
 
 
 def contender(folder: Path, program: str) -> TriedOut:
     (folder / "load.py").write_text(program, encoding="utf-8")
-    return TriedOut("dlt_plain", "somebody", "load.py", (), folder)
+    return TriedOut("dlt_plain", "somebody", "load.py", (), place=folder)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the floor is made of curl")
 def test_right_rows_count(api: Api) -> None:
     file = RecordFile(None, "throughput")
-    measure_throughput(file, [TriedOut("floor", FLOOR.title, FLOOR.program, (), FLOOR.folder)], rounds=1, api=api)
+    measure_throughput(file, [TriedOut("floor", FLOOR.title, FLOOR.program, (), place=FLOOR.folder)], rounds=1, api=api)
     (record,) = file.records
     assert record["outcome"] == FINISHED, record["reason"]
     assert record["rows"] == count_rows(api)
@@ -81,6 +80,20 @@ def test_right_rows_count(api: Api) -> None:
     assert record["seconds"] > 0
     assert record["cpu_seconds"] > 0
     assert record["peak_megabytes"] > 1
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the floor is made of curl")
+def test_the_floor_shows_its_key_to_nobody(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # notes what everyone on the machine could see of the real one
+    seen, curl = tmp_path / "seen", tmp_path / "bin" / "curl"
+    curl.parent.mkdir()
+    curl.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{seen}\nexec {shutil.which("curl")} "$@"\n')
+    curl.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(curl.parent), os.environ["PATH"]]))
+    loaded = load(TriedOut("floor", FLOOR.title, FLOOR.program, (), place=FLOOR.folder), api, count_rows(api))
+    assert loaded["outcome"] == FINISHED, loaded["reason"]
+    assert "company_id=42" in seen.read_text().splitlines()
+    assert KEY not in seen.read_text()
 
 
 def test_wrong_rows_do_not(api: Api, tmp_path: Path) -> None:
@@ -142,10 +155,18 @@ sys.exit(sum(child.wait() for child in children))
     assert (lone.outcome, lone.cpu_seconds) == (MEMORY_LIMIT, None)
 
 
+def test_an_emulator_that_can_not_start_says_why() -> None:
+    with (
+        pytest.raises(SystemExit, match=r"the emulator did not start: (?s:.)*no-such-option"),
+        serve(WORLD, "--no-such-option"),
+    ):
+        pass
+
+
 def test_a_disk_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/dev/shm/somewhere")
     with pytest.raises(SystemExit, match="set TMPDIR"):
-        places.work_folder()
+        work_folder()
 
 
 def test_every_package_is_pinned_with_hashes_and_no_index_is_named() -> None:

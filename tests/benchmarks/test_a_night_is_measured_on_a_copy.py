@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth
+from benchmarks import growth, places
 from benchmarks.checking import rows_in
 from benchmarks.growth import LOOKBACK, PREPARE, STRICT, measure_growth
 from benchmarks.measuring import FINISHED
@@ -20,7 +20,7 @@ def test_a_night_finds_the_new_messages_and_leaves_the_prepared_warehouse_as_it_
     monkeypatch.setattr(growth, "NIGHT", 100)
     monkeypatch.setattr(growth, "KEPT", tmp_path / "kept")
     (tmp_path / "work").mkdir()
-    monkeypatch.setattr(growth, "work_folder", lambda: tmp_path / "work")
+    monkeypatch.setattr(places, "work_folder", lambda: tmp_path / "work")
     file = RecordFile(None, "growth")
 
     measure_growth(file, histories=[300], rounds=1)

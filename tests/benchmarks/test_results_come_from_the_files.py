@@ -12,7 +12,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import benchmarks.__main__ as bench
 from benchmarks.contenders import AIRBYTE, DLT_PLAIN, DLT_TUNED, FLOOR, OURS, SINGER
+from benchmarks.figures import Runs, rate, ratio
 from benchmarks.growth import LOOKBACK, NIGHT, PREPARE, STRICT, plan_history
 from benchmarks.measuring import FINISHED, MEMORY_LIMIT
 from benchmarks.places import RESULTS, ROOT
@@ -68,7 +72,7 @@ def test_ratios_are_those_of_medians(tmp_path: Path) -> None:
     targets = {target.promise: (target.measured, target.held) for target in judge(write(tmp_path))}
     # 500,000 in 10 s against 100,000 in 100 s; the rounds on their own: 10, 11 and 9 s
     assert targets["500,000 messages: at least 25x the messages/s of dlt, plain"] == (
-        "50.0x (45.5 to 55.6), its rate at 100,000, the most it finished",
+        "50.0x (45.5 to 55.6), its rate at 100,000, the most it loaded right",
         True,
     )
     assert targets["500,000 messages: at least 7x the messages/s of dlt, tuned"] == ("8.0x (7.3 to 8.9)", True)
@@ -89,6 +93,75 @@ def test_ratios_are_those_of_medians(tmp_path: Path) -> None:
     kept = ("2,400 requests a minute of 6,000; 0 had to be repeated", True)
     assert targets["16 workers keep within the API's rate limit"] == kept
     assert targets["`mindo --help` under 0.4 s"] == ("0.30 s", True)
+
+
+def test_a_ratio_lies_between_those_of_its_rounds() -> None:
+    ours = [run(seconds, number=number, messages=1_000) for number, seconds in enumerate((10.0, 30.0, 40.0, 15.0), 1)]
+    theirs = [run(100.0, number=1, messages=1_000), run(90.0, number=4, messages=1_000)]
+    found = ratio(Runs(tuple(ours)), Runs(tuple(theirs)), rate)
+    assert (found.least, found.greatest) == pytest.approx((6.0, 10.0))
+    assert found.least <= found.value <= found.greatest
+    # no round in common
+    found = ratio(Runs(tuple(ours[:1])), Runs(tuple(theirs[1:])), rate)
+    assert found.least == found.value == found.greatest == pytest.approx(9.0)
+
+
+def test_every_committed_ratio_lies_between_those_of_its_rounds() -> None:
+    report = (RESULTS.parent / "RESULTS.md").read_text(encoding="utf-8")
+    ratios = [tuple(map(float, found)) for found in re.findall(r"([\d.]+)x \(([\d.]+) to ([\d.]+)\)", report)]
+    assert len(ratios) > 10
+    assert all(least <= value <= greatest for value, least, greatest in ratios)
+
+
+@pytest.fixture
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of results that stands for the committed one, and a measurement that takes no time."""
+
+    def measure(file: RecordFile, *_: Any) -> None:
+        file.add(run(1.0, contender=OURS.name, messages=10))
+
+    folder = tmp_path / "committed"
+    RecordFile(folder, "throughput").add(run(9.0, contender=OURS.name, messages=10))
+    monkeypatch.setattr(bench, "RESULTS", folder)
+    monkeypatch.setattr(bench, "measure_throughput", measure)
+    monkeypatch.setattr(bench, "write_report", lambda *_: None)
+    monkeypatch.setenv("BENCH_KEY", "mindo_private")
+    return folder
+
+
+ELSEWHERE = ["--url", "https://private.example", "--companies=4711", "--from", "2026-04-01", "--to", "2026-04-02"]
+
+
+@pytest.mark.parametrize("arguments", [ELSEWHERE, ["throughput", "--only", "ours"]])
+def test_what_is_no_whole_measurement_leaves_the_committed_results_alone(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    bench.main()
+    assert [record["seconds"] for record in read(committed, "throughput")] == [9.0]
+
+
+def test_another_apis_address_and_companies_are_in_no_record(
+    committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *ELSEWHERE, "--results", str(tmp_path / "own")])
+    bench.main()
+    assert [record["seconds"] for record in read(committed, "throughput")] == [9.0]
+    (record,) = read(tmp_path / "own", "throughput")
+    command = "python -m benchmarks --url ... --companies=... --from 2026-04-01 --to 2026-04-02 --results "
+    assert record["command"].startswith(command)
+    assert not any(private in json.dumps(record) for private in ("private", "4711"))
+
+
+def test_another_api_is_not_resumed(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *ELSEWHERE, "--resume"])
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("leave --resume out")
+    assert [record["seconds"] for record in read(committed, "throughput")] == [9.0]
 
 
 def test_what_did_not_finish_is_in_the_report_with_its_reason(tmp_path: Path) -> None:

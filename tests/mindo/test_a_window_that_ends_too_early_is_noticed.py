@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 
 import pytest
 
 from tests.scripted_api import Asked, PlainApi, Reply, a_message, laboratory_at
-from tests.support import NOW, START, Message, assert_tables_hold, read_tables
+from tests.support import NOW, START, Laboratory, Message, assert_tables_hold, read_tables
 
 Rows = list[Message]
 ORDERS: dict[str, Callable[[Rows], Rows]] = {
@@ -16,6 +17,14 @@ ORDERS: dict[str, Callable[[Rows], Rows]] = {
     "latest first": lambda rows: rows[::-1],
     "in no order": lambda rows: [row for _, row in sorted(enumerate(rows), key=lambda placed: placed[0] * 7 % 11)],
 }
+SORTED = ("in order", "latest first")
+
+
+def ends_asked_for(laboratory: Laboratory) -> Counter[int]:
+    """Of each company, how often it was asked for the end of its window, rather than for the whole of it."""
+    asked = [request.params for request in laboratory.server.requests]
+    whole = ("2026-04-24T03:00:00Z", "2026-04-30T03:00:00Z")
+    return Counter(int(params["company_id"]) for params in asked if (params["from"], params["to"]) != whole)
 
 
 def test_an_answer_that_ends_cleanly_before_its_sentinel_is_not_taken_for_the_last() -> None:
@@ -34,26 +43,32 @@ def test_an_answer_that_ends_cleanly_before_its_sentinel_is_not_taken_for_the_la
             return Reply(b"".join(reply.body.splitlines(keepends=True)[: kept.pop(company)]))
         return reply
 
-    with laboratory_at(PlainApi(rows, decorate=cut_once), limit=4, company_ids=list(cases)) as laboratory:
+    # one after the other: of an API that was seen to serve messages in no order, no end is asked for any more
+    with laboratory_at(PlainApi(rows, decorate=cut_once), limit=4, company_ids=list(cases), workers=1) as laboratory:
         outcome = laboratory.complete_run()
         assert kept == {}
         assert_tables_hold(read_tables(laboratory.database), rows, cases, START, NOW)
         retries = {cases[load.read.window.company_id]: load.read.retries for load in outcome.complete}
         assert retries == dict.fromkeys(cases.values(), 1)
+        # one that contradicts the cut answer, and one that confirms the whole one
+        assert ends_asked_for(laboratory) == {company: 2 for company, (order, _) in cases.items() if order in SORTED}
         assert len(laboratory.server.requests) == sum(load.read.requests for load in outcome.complete)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
 def test_many_messages_at_one_moment_are_no_contradiction(limit: int) -> None:
-    orders = dict(enumerate(ORDERS.values(), start=1))
+    orders = dict(enumerate(ORDERS, start=1))
     rows = [
         row
-        for company, ordered in orders.items()
-        for row in ordered([a_message(n, f"2026-04-25T12:00:{n // 5:02}.{n % 2}", company) for n in range(11)])
+        for company, name in orders.items()
+        for row in ORDERS[name](
+            [a_message(n, f"2026-04-25T12:00:{n // 5:02}.{n % 5 // 3}", company) for n in range(11)]
+        )
     ]
-    with laboratory_at(PlainApi(rows), limit=limit, company_ids=list(orders)) as laboratory:
+    with laboratory_at(PlainApi(rows), limit=limit, company_ids=list(orders), workers=1) as laboratory:
         laboratory.complete_run()
         assert_tables_hold(read_tables(laboratory.database), rows, orders, START, NOW)
+        assert ends_asked_for(laboratory).keys() == {company for company, name in orders.items() if name in SORTED}
 
 
 def test_the_end_of_a_window_in_order_is_asked_for_by_one_small_request() -> None:

@@ -330,7 +330,16 @@ socket.getaddrinfo = watched
 
 
 @pytest.mark.parametrize(
-    "command", [("run",), ("status",), ("demo", "--database", "demo.duckdb")][: 3 if THOROUGH else 2]
+    "command",
+    [
+        ("run",),
+        ("verify",),
+        ("status",),
+        pytest.param(
+            ("demo", "--database", "demo.duckdb"),
+            marks=pytest.mark.skipif(not THOROUGH, reason="takes longer: with MINDO_TORTURE=1 only"),
+        ),
+    ],
 )
 def test_nobody_but_the_api_is_asked_for_anything(
     canaries: Emulator[World],

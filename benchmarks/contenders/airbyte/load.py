@@ -9,12 +9,7 @@ os.environ.update({"AIRBYTE_OFFLINE_MODE": "1", "DO_NOT_TRACK": "1", "AIRBYTE_LO
 import airbyte as ab
 import duckdb
 from airbyte.caches import DuckDBCache
-
-LISTS = {
-    "classifications": ("label", "value"),
-    "extractions": ("field", "value", "confidence"),
-    "tool_calls": ("name", "status", "arguments", "result", "duration_ms", "error", "started_at"),
-}
+from child_tables import make_child_tables
 
 if __name__ == "__main__":
     database = os.environ["BENCH_DATABASE"]
@@ -36,10 +31,4 @@ if __name__ == "__main__":
     with duckdb.connect(database) as connection:
         if connection.execute("SELECT 1 FROM mindo.messages WHERE message_id IS NULL").fetchone():
             raise SystemExit("a day of a company holds more than one page")
-        for table, members in LISTS.items():
-            columns = ", ".join(f"items[idx] ->> '$.{member}' AS {member}" for member in members)
-            connection.execute(
-                f"CREATE OR REPLACE TABLE mindo.messages__{table} AS SELECT message_id, idx - 1 AS list_index, {columns}"
-                " FROM (SELECT message_id, items, generate_subscripts(items, 1) AS idx FROM (SELECT message_id,"
-                f" CAST({table} AS JSON[]) AS items FROM mindo.messages))"
-            )
+        make_child_tables(connection)

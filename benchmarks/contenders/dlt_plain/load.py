@@ -1,6 +1,7 @@
 """What dlt's tutorial leads to in an hour: a resource that yields rows of an API, merged by primary key.
 
 The one thing beyond it: dlt refuses a row with a member called `_dlt_id`, which a tool's arguments may have; see `renamed`.
+Its loop over the months is its own, and not the one that other contenders share: so a user would write it.
 """
 
 import json

@@ -5,27 +5,16 @@ the renaming which the plain one needs.
 """
 
 import os
-from datetime import datetime, timedelta
 
-# With a process for each of two cores it took half as long again as with one.
-NORMALIZERS = str(max(1, (os.cpu_count() or 1) // 2))
-# In the environment, so that the worker processes that dlt spawns have them too.
-os.environ.update(
-    {
-        "DATA_WRITER__BUFFER_MAX_ITEMS": "20000",
-        "EXTRACT__WORKERS": "4",
-        "NORMALIZE__DATA_WRITER__FILE_MAX_ITEMS": "100000",
-        "NORMALIZE__WORKERS": NORMALIZERS,
-        "NORMALIZE__START_METHOD": "spawn",
-        "SOURCES__DATA_WRITER__FILE_MAX_ITEMS": "100000",
-        "LOAD__WORKERS": "4",
-        "LOAD__DELETE_COMPLETED_JOBS": "true",
-    }
-)
+from dlt_settings import SETTINGS
 
-import dlt  # noqa: E402 - reads the environment
-import orjson  # noqa: E402
-import requests  # noqa: E402
+# Before dlt is imported, which reads the environment.
+os.environ.update(SETTINGS | {"EXTRACT__WORKERS": "4"})
+
+import dlt
+import orjson
+import requests
+from ranges import ranges
 
 URL = os.environ["BENCH_URL"] + "/api/v1/qualitative-export/messages"
 INCLUDE = "classifications,extractions,tool_calls,trace_id"
@@ -34,7 +23,7 @@ INCLUDE = "classifications,extractions,tool_calls,trace_id"
 def pages(company):
     session = requests.Session()
     session.headers["X-API-Key"] = os.environ["BENCH_KEY"]
-    for start, end in months():
+    for start, end in ranges(os.environ["BENCH_FROM"], os.environ["BENCH_TO"]):
         params = {"company_id": company, "from": start, "to": end, "include": INCLUDE, "limit": 10000}
         while params:
             response = session.get(URL, params=params)
@@ -45,15 +34,6 @@ def pages(company):
             cursor = rows.pop()["next_cursor"] if rows and "_truncated" in rows[-1] else None
             yield rows
             params = {**params, "cursor": cursor} if cursor else None
-
-
-def months():
-    start = datetime.fromisoformat(os.environ["BENCH_FROM"])
-    last = datetime.fromisoformat(os.environ["BENCH_TO"])
-    while start < last:
-        end = min(start + timedelta(days=31), last)
-        yield start.isoformat() + "Z", end.isoformat() + "Z"
-        start = end
 
 
 @dlt.source(max_table_nesting=1)

@@ -3,6 +3,8 @@ set -eu
 here=$(dirname "$0")
 command -v curl >/dev/null || { echo "curl is not installed" >&2; exit 127; }
 mkdir pages
+# In a file, as everyone can read a program's arguments.
+(umask 077; printf 'X-API-Key: %s\n' "$BENCH_KEY" >header)
 
 # The ranges of at most 31 days that the API allows, each on a line: company from to
 python "$here/windows.py" >windows
@@ -13,7 +15,7 @@ set -eu
 page=0 cursor=
 while :; do
     file=pages/$1-$2-$page.ndjson
-    curl --silent --show-error --fail --get --header "X-API-Key: $BENCH_KEY" --output "$file" \
+    curl --silent --show-error --fail --get --header @header --output "$file" \
         --data-urlencode "company_id=$1" --data-urlencode "from=$2" --data-urlencode "to=$3" \
         --data-urlencode "include=classifications,extractions,tool_calls,trace_id" --data-urlencode "limit=10000" \
         ${cursor:+--data-urlencode "cursor=$cursor"} "$BENCH_URL/api/v1/qualitative-export/messages"

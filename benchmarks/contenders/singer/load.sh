@@ -12,4 +12,4 @@ mkfifo pipe
 python "$here/tap_mindo.py" --config tap.json >pipe &
 target-duckdb --config target.json <pipe >state.jsonl
 wait $!
-python "$here/child_tables.py"
+python -m child_tables

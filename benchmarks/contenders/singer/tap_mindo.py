@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from typing import Any
 
 import requests
+from ranges import ranges
 from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
 from singer_sdk.authenticators import APIKeyAuthenticator
@@ -90,15 +90,11 @@ class Messages(RESTStream[str | None]):
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
-        ranges = []
-        for company in self.config["companies"].split(","):
-            start = datetime.fromisoformat(self.config["start_date"])
-            last = datetime.fromisoformat(self.config["end_date"])
-            while start < last:
-                end = min(start + timedelta(days=31), last)
-                ranges.append({"company_id": company, "from": start.isoformat() + "Z", "to": end.isoformat() + "Z"})
-                start = end
-        return ranges
+        return [
+            {"company_id": company, "from": start, "to": end}
+            for company in self.config["companies"].split(",")
+            for start, end in ranges(self.config["start_date"], self.config["end_date"])
+        ]
 
     def get_new_paginator(self) -> SentinelPaginator:
         return SentinelPaginator()

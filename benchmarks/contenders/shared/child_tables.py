@@ -1,4 +1,4 @@
-"""Makes the list tables of the JSON columns that target-duckdb leaves."""
+"""Makes the list tables of the JSON columns that a loader leaves in `messages`, as a dbt model would."""
 
 import os
 
@@ -10,7 +10,9 @@ LISTS = {
     "tool_calls": ("name", "status", "arguments", "result", "duration_ms", "error", "started_at"),
 }
 
-with duckdb.connect(os.environ["BENCH_DATABASE"]) as connection:
+
+def make_child_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes a table of each list of messages."""
     for table, members in LISTS.items():
         columns = ", ".join(f"items[idx] ->> '$.{member}' AS {member}" for member in members)
         connection.execute(
@@ -18,3 +20,8 @@ with duckdb.connect(os.environ["BENCH_DATABASE"]) as connection:
             " FROM (SELECT message_id, items, generate_subscripts(items, 1) AS idx FROM (SELECT message_id,"
             f" CAST({table} AS JSON[]) AS items FROM mindo.messages))"
         )
+
+
+if __name__ == "__main__":
+    with duckdb.connect(os.environ["BENCH_DATABASE"]) as database:
+        make_child_tables(database)
