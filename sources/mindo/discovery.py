@@ -27,6 +27,9 @@ _TAKES_ANY: frozenset[DataType] = frozenset({"text", "json"})
 MEMBER_HINT = "x-mindo-member"
 """Hint of a discovered column in dlt's schema: where in a message its values stand."""
 
+TYPE_HINT = "x-mindo-type"
+"""Hint of a column that the destination can hold as text only: the type of its values."""
+
 
 @dataclass(frozen=True)
 class SchemaChange:
@@ -102,7 +105,8 @@ class TableColumns:
             self.changes.append(SchemaChange(self.table, name, data_type, is_variant))
 
     def _stored_type(self, column: str) -> DataType | None:
-        return cast("DataType | None", self._stored.get(column, {}).get("data_type"))
+        stored = self._stored.get(column, {})
+        return cast("DataType | None", stored.get(TYPE_HINT) or stored.get("data_type"))
 
     def _type_by_rule(self, column: Column) -> DataType:
         return "text" if self._rules.of(self.table, column.name) == "hmac" else column.data_type

@@ -6,12 +6,13 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.schema.typing import TTableFormat
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.version import DLT_PKG_NAME
 
@@ -26,6 +27,8 @@ from .settings import ALL, INCLUDES
 from .shaping import BATCH_ROWS, Group, Shaper
 from .sightings import Sightings
 from .stored import HELD, LEFT_OUT, StoredMessages
+from .strategies import storable, writes_unchanged
+from .unchanged import STORED, keepers, part_unchanged
 from .windows import Window
 
 _GROUP_WINDOWS = 256
@@ -67,6 +70,7 @@ class Load:
 @dataclass
 class _LoadedGroup(Group):
     windows: list[LoadedWindow] = field(default_factory=list)
+    unchanged_rows: pa.Table | None = None
 
     def release(self) -> None:
         for read in self.reads:
@@ -166,14 +170,19 @@ class Extraction:
             if current is not None and current is not group:
                 current.release()
             current = group
+            kept = {CHILD_TABLES[name]: batch.tables[MESSAGES] for name in left_out}
+            tables: Mapping[str, pa.Table] = batch.tables
+            if group.unchanged_rows is not None:
+                tables, unchanged = part_unchanged(tables, group.unchanged_rows)
+                kept = dict.fromkeys(tables, unchanged) | kept
             for table, counts in batch.counts.items():
                 for number, rows in counts.items():
                     group.windows[number].rows[table] += rows
-                if batch.tables[table].num_rows:
-                    yield _item(table, batch.tables[table], shaper)
+                if tables[table].num_rows:
+                    yield _item(table, tables[table], shaper)
             self._sightings.note(batch.tables[MESSAGES])
-            for name in left_out:
-                yield _item(CHILD_TABLES[name], _keepers(CHILD_TABLES[name], batch.tables[MESSAGES]), shaper)
+            for table, messages in kept.items():
+                yield _item(table, keepers(table, messages), shaper)
         if current is not None:
             current.release()
 
@@ -193,9 +202,12 @@ class Extraction:
             stored = None
             if set(self._selection.include) != set(INCLUDES):
                 stored = destination.rows([read.window for read in accepted], LEFT_OUT, Selection())
+            unchanged = None
+            if writes_unchanged(Container().get(DestinationCapabilitiesContext)):
+                unchanged = destination.rows([read.window for read in accepted], STORED, Selection())
             windows = [LoadedWindow(read, dict.fromkeys(counted, 0)) for read in accepted]
             self._load.complete += windows
-            yield _LoadedGroup(accepted, stored, windows)
+            yield _LoadedGroup(accepted, stored, windows, unchanged)
 
     def _closing_items(self, shaper: Shaper, coverage: Coverage, load_id: str) -> Iterator[Any]:
         windows = [window.read.window for window in self._load.complete]
@@ -245,15 +257,10 @@ def record_nothing(_: Coverage, __: Load) -> None:
 
 def _item(table: str, arrow: pa.Table, shaper: Shaper | None) -> Any:
     columns = shaper.columns[table].all if shaper else DECLARED[table]
-    hints = make_table_hints(table, columns, Container().get(DestinationCapabilitiesContext))
-    return dlt.mark.with_hints(arrow, hints, create_table_variant=True)
-
-
-def _keepers(table: str, messages: pa.Table) -> pa.Table:
-    """Markers that hold back the rows of messages that are still there, for a list that was not asked for."""
-    rows = messages.select(["company_id", "message_id", "occurred_at", "_dlt_load_id"]).to_pylist()
-    load_id = rows[0]["_dlt_load_id"] if rows else ""
-    return marker_table(table, [row | {"_window_end": row["occurred_at"]} for row in rows], load_id)
+    capabilities = Container().get(DestinationCapabilitiesContext)
+    table_format = cast("TTableFormat | None", dlt.current.resource().table_format)
+    hints = make_table_hints(table, columns, capabilities, table_format)
+    return dlt.mark.with_hints(storable(arrow, capabilities), hints, create_table_variant=True)
 
 
 def _ledger_row(run_id: str, window: LoadedWindow, selection: Selection) -> dict[str, Any]:

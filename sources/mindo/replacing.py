@@ -12,64 +12,51 @@ from typing import Any
 
 import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.schema.typing import TColumnSchema, TTableReference, TWriteDispositionConfig
+from dlt.common.schema.typing import TColumnSchema, TTableFormat, TTableReference
 from dlt.extract.hints import TResourceHints, make_hints
 
-from .columns import AUDIT_LOG, CHILD_TABLES, COMPANIES, DECLARED, EXPORT_WINDOWS, MESSAGES, PRIMARY_KEYS, Column
-from .discovery import MEMBER_HINT
+from .columns import CHILD_TABLES, DECLARED, MESSAGES, PRIMARY_KEYS, Column
+from .discovery import MEMBER_HINT, TYPE_HINT
+from .layout import with_layout
 from .selection import Selection
 from .settings import ALL, CHANNELS, DIRECTIONS
+from .strategies import file_format, mergeable_format, prepare_destination, reads_json, write_disposition
 from .windows import Window, ranges_by_company
-
-_IS_ROW = "_window_end IS NULL"
-_MARKERS = "FROM {staging_table} AS w WHERE w._window_end IS NOT NULL"
-# The bounds let the destination prune: the correlated EXISTS alone would scan all history. The EXISTS keeps several
-# companies, windows and filters exact; an empty filter column means "all".
-_IN_WINDOW = (
-    f"{{table}}.occurred_at >= (SELECT min(w.occurred_at) {_MARKERS})"
-    f" AND {{table}}.occurred_at < (SELECT max(w._window_end) {_MARKERS})"
-    f" AND EXISTS (SELECT 1 {_MARKERS} AND w.company_id = {{table}}.company_id"
-    " AND {table}.occurred_at >= w.occurred_at AND {table}.occurred_at < w._window_end"
-    " AND (w.channel IS NULL OR w.channel = {table}.channel)"
-    " AND (w.direction IS NULL OR w.direction = {table}.direction)"
-    " AND (w.author__id IS NULL OR w.author__id = {table}.author__id))"
-)
-# A list left out of a run must keep its rows, but not those of messages that are gone: a keeper per message that is
-# still there (a marker with its id and an empty range) holds its rows back.
-_NOT_KEPT = (
-    f"NOT EXISTS (SELECT 1 {_MARKERS} AND w.company_id = {{table}}.company_id AND w.message_id = {{table}}.message_id)"
-)
 
 
 def make_table_hints(
-    table: str, columns: Iterable[Column], capabilities: DestinationCapabilitiesContext | None
+    table: str,
+    columns: Iterable[Column],
+    capabilities: DestinationCapabilitiesContext | None,
+    table_format: TTableFormat | None = None,
 ) -> TResourceHints:
     """The dlt hints of a table: how it is replaced, its keys, its columns and its parent.
 
     Args:
         table: Name of the table.
         columns: Its columns as far as they are known.
-        capabilities: What the destination can do; decides the merge strategy.
+        capabilities: What the destination can do; decides how the table is written.
+        table_format: Such as `delta` or `iceberg`; by default that of the destination.
     """
+    prepare_destination(capabilities)
     references: Sequence[TTableReference] = []
     if table in CHILD_TABLES.values():
         key = list(PRIMARY_KEYS[MESSAGES])
         references = [{"referenced_table": MESSAGES, "columns": key, "referenced_columns": key}]
-    return make_hints(
+    stores_json = reads_json(capabilities)
+    hints = make_hints(
         table_name=table,
-        write_disposition=_write_disposition(table, capabilities),
+        write_disposition=write_disposition(table, capabilities),
         primary_key=list(PRIMARY_KEYS[table]),
-        columns={column.name: _column_hint(column) for column in columns},
+        columns={column.name: _column_hint(column, stores_json) for column in columns},
         references=references,
-        file_format="parquet" if _reads_parquet(capabilities) else None,
+        file_format=file_format(table, capabilities),
+        table_format=table_format or mergeable_format(capabilities),
     )
+    return with_layout(hints, table)
 
 
-def _reads_parquet(capabilities: DestinationCapabilitiesContext | None) -> bool:
-    return capabilities is None or "parquet" in (capabilities.supported_loader_file_formats or ["parquet"])
-
-
-def _column_hint(column: Column) -> TColumnSchema:
+def _column_hint(column: Column, stores_json: bool) -> TColumnSchema:
     hint: TColumnSchema = {
         "name": column.name,
         "data_type": column.data_type,
@@ -78,28 +65,10 @@ def _column_hint(column: Column) -> TColumnSchema:
     }
     if column.member is not None:
         hint[MEMBER_HINT] = column.member  # type: ignore[literal-required]  # dlt keeps every hint that begins with x-
+    if column.data_type == "json" and not stores_json:
+        hint["data_type"] = "text"
+        hint[TYPE_HINT] = column.data_type  # type: ignore[literal-required]
     return hint
-
-
-def _write_disposition(table: str, capabilities: DestinationCapabilitiesContext | None) -> TWriteDispositionConfig:
-    strategies: Sequence[str] = (
-        ["cdc", "upsert"] if capabilities is None else capabilities.supported_merge_strategies or []
-    )
-    if table in (EXPORT_WINDOWS, COMPANIES, AUDIT_LOG):
-        return {"disposition": "merge", "strategy": "upsert" if "upsert" in strategies else "delete-insert"}
-    scope = {
-        "source_filter": _IS_ROW,
-        "destination_scope": _IN_WINDOW if table == MESSAGES else f"{_IN_WINDOW} AND {_NOT_KEPT}",
-    }
-    if "cdc" in strategies:
-        return {  # type: ignore[return-value]  # TypedDict of dlt doesn't know the options as one type
-            "disposition": "merge",
-            "strategy": "cdc",
-            "skip_unchanged_rows": True,
-            "row_version_column_name": "_row_hash",
-            **scope,
-        }
-    return {"disposition": "merge", "strategy": "delete-insert", **scope}  # type: ignore[return-value]
 
 
 def window_markers(
