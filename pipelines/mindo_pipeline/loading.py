@@ -166,7 +166,8 @@ def load(
         client = MindoClient(options)
         run.companies += resolve_companies(options, client)
         check_access(options, run.companies, client)
-        with warehouse.writing():
+        warehouse.on_wait = lambda: session.note("waiting for another run to end its load")
+        with warehouse.writing(beside_others=True):
             prepare(warehouse)
             run.committed()
             with make_progress(session.err, session.note, session.quiet) as progress:

@@ -53,7 +53,7 @@ def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any], unfinish
     load_ids = pipeline.list_normalized_load_packages()
     if not load_ids:
         return
-    _drop_staging(pipeline)
+    drop_staging(pipeline)
     packages = pipeline._get_load_storage().normalized_packages
     if all(_continues(packages, load_id, sources) and not _is_loaded(pipeline, load_id) for load_id in load_ids):
         for load_id in load_ids:
@@ -66,7 +66,7 @@ def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any], unfinish
             for load_id in load_ids:
                 for selection, windows in _windows(packages, load_id, error).items():
                     unfinished.add(windows, selection)
-            _drop_staging(pipeline)
+            drop_staging(pipeline)
 
 
 def _is_unreachable(error: BaseException) -> bool:
@@ -134,7 +134,8 @@ def _take_back(pipeline: dlt.Pipeline, packages: PackageStorage, load_id: str) -
             return
 
 
-def _drop_staging(pipeline: dlt.Pipeline) -> None:
+def drop_staging(pipeline: dlt.Pipeline) -> None:
+    """Drops the staging dataset, if there is one."""
     with pipeline.sql_client() as client, client.with_staging_dataset():
         if client.has_dataset():
             client.drop_dataset()

@@ -250,7 +250,8 @@ def _run_plan(
                     load = Load(outcome.run_id)
                     source = load_source(reader, load, record, list(companies), load_messages)
                     try:
-                        info = warehouse.pipeline.run(source, table_format=warehouse.table_format)
+                        with warehouse.loading():
+                            info = warehouse.pipeline.run(source, table_format=warehouse.table_format)
                     except BaseException:
                         warehouse.note_failed_load([window.read.window for window in load.complete], options.selection)
                         raise

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 from mindo import ConfigurationError, Selection, Window
 from mindo.spool import open_private
 from mindo.windows import Range, format_time, merge_ranges, parse_time, subtract_ranges
@@ -32,6 +34,8 @@ class Unfinished:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # runs that load the same destination at the same time share the note
+        self._lock = FileLock(path.with_suffix(".lock"), mode=0o600)
 
     def all(self) -> Iterator[tuple[int, Selection, Range]]:
         """All that has to be read again: the company, with which selection it was read, and the range; in this order."""
@@ -55,6 +59,16 @@ class Unfinished:
 
     def add(self, windows: Iterable[Window], selection: Selection) -> None:
         """Notes windows whose load failed."""
+        with self._lock:
+            self._add(windows, selection)
+
+    def remove(self, windows: Iterable[Window], selection: Selection) -> None:
+        """Takes out what was loaded with this selection."""
+        if self.path.exists():
+            with self._lock:
+                self._remove(windows, selection)
+
+    def _add(self, windows: Iterable[Window], selection: Selection) -> None:
         notes = self._read()
         companies = notes.setdefault(selection.key, {})
         for window in windows:
@@ -63,8 +77,7 @@ class Unfinished:
             )
         self._write(notes)
 
-    def remove(self, windows: Iterable[Window], selection: Selection) -> None:
-        """Takes out what was loaded with this selection."""
+    def _remove(self, windows: Iterable[Window], selection: Selection) -> None:
         notes = self._read()
         if not notes:
             return

@@ -1,13 +1,15 @@
-"""The dlt pipeline into the warehouse: opened, checked, brought up to date, and locked against a second run."""
+"""The dlt pipeline into the warehouse: opened, checked, brought up to date, and kept apart from other runs."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,15 @@ from .defaults import register_defaults
 from .duckdb_destination import ReplacingDuckDb
 from .duckdb_replacing import REPLACED_TABLES, bring_lists_along
 from .errors import DestinationError, destination_line
-from .pending import finish_packages
+from .locks import destination_lock, has_lock
+from .pending import drop_staging, finish_packages
 from .unfinished import Unfinished
 
 PIPELINE_NAME = "mindo"
 DEFAULT_DATASET = "mindo"
 DEFAULT_DESTINATION = "duckdb"
 _WRITE_BITS = 0o222
+_RUNS_AT_ONCE = 64
 _ARROW_ROWS = 50_000
 _UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependencyException)
 
@@ -60,6 +64,7 @@ class Warehouse:
         file: The file of a DuckDB warehouse; `None` for any other destination.
         pipeline: The pipeline that the last `reading` or `writing` opened.
         unfinished: Windows whose load failed.
+        on_wait: Called when another run has to be waited for.
 
     Raises:
         ConfigurationError: If dlt knows no such destination or can't read its credentials, or the folder for temporary
@@ -74,12 +79,15 @@ class Warehouse:
         self.destination = destination or DEFAULT_DESTINATION
         self.dataset = dataset or DEFAULT_DATASET
         self._scratch = _make_scratch()
+        self._has_private_staging = False
         try:
             self._factory = ReplacingDuckDb(str(database)) if database else _destination(self.destination)
             self.pipeline = self._open_pipeline(self._scratch.path)
             client = self.pipeline.destination_client()
             self.location = str(client.config)
             self.file = _database_file(client)
+            self._takes_many = has_lock(client)
+            self._has_private_staging = self.file is None and _has_staging(client)
             if self.file is not None:
                 self.pipeline = self._open_pipeline(self._scratch.path, _read_only(client))
         except _UNUSABLE as error:
@@ -89,36 +97,48 @@ class Warehouse:
             raise DestinationError(f"destination {self.destination}: {line}.") from error
         # a folder of its own for each warehouse: unfinished packages and state must never go to another one
         root = Path(str(dlt.config.get("pipelines_dir"))).absolute()
-        self._folder = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
-        self.unfinished = Unfinished(self._folder / "unfinished.json")
+        self._root = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
+        self._folder = self._root
+        self.unfinished = Unfinished(self._root / "unfinished.json")
+        self.on_wait: Callable[[], None] = lambda: None
+        self._is_shared = False
         self._keeps_packages = False
 
     def _open_pipeline(self, folder: Path, factory: Any = None) -> dlt.Pipeline:
-        return dlt.pipeline(
-            PIPELINE_NAME, destination=factory or self._factory, dataset_name=self.dataset, pipelines_dir=str(folder)
-        )
+        factory = factory or self._factory
+        if self._has_private_staging:
+            # loads that meet in one staging dataset corrupt each other
+            factory = copy(factory)
+            factory.config_params = factory.config_params | {"staging_dataset_name_layout": _staging_layout(folder)}
+        return dlt.pipeline(PIPELINE_NAME, destination=factory, dataset_name=self.dataset, pipelines_dir=str(folder))
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Holds the warehouse for one writer: checks that it can be written, then finishes what a killed run left.
+    def writing(self, beside_others: bool = False) -> Iterator[None]:
+        """Holds the warehouse for one writer: checks that it can be written, then finishes what killed runs left.
 
         A load that fails inside leaves no rows, neither in local packages nor in the staging dataset; unless its windows
         could not be noted: then its package has to stay for the next run.
 
         Afterwards the local state is the destination's: a warehouse restored from a backup, or deleted, is read as it is.
 
+        Args:
+            beside_others: Whether there may be other writers at the same time, where the destination has locks. Each of them
+                loads within `loading` only.
+
         Raises:
             ConfigurationError: If the note of windows whose load failed can't be read.
             DestinationError: If another run is writing, or the destination can't be written.
         """
-        with self._locked():
+        self._is_shared = beside_others and self._takes_many
+        with self._locked(), nullcontext() if self._is_shared else self._held():
             self._check_file()
             self._keeps_packages = False
             try:
                 try:
                     self.pipeline = self._open_pipeline(self._folder)
-                    self._catch_up()
-                except ConfigurationError:
+                    with self._held() if self._is_shared else nullcontext():
+                        self._catch_up()
+                except (ConfigurationError, DestinationError):
                     raise
                 except Exception as error:
                     raise self._error(
@@ -133,6 +153,41 @@ class Warehouse:
             finally:
                 # dlt's trace keeps the messages of exceptions, and the database's can quote rows
                 Path(self.pipeline.working_dir, TRACE_FILE_NAME).unlink(missing_ok=True)
+                if self._has_private_staging:
+                    # nobody will look for it, and if it can't be dropped now there is something else to tell
+                    with suppress(Exception):
+                        drop_staging(self.pipeline)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Holds the destination for one load, in the state that other writers have left. Needs `writing`.
+
+        Raises:
+            DestinationError: If it can't be held, or could not be held to the end.
+        """
+        if not self._is_shared:
+            yield
+            return
+        with self._held():
+            try:
+                self._drop_local_state()
+            except Exception as error:
+                raise self._error(error, "its state can't be read") from error
+            yield
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Keeps writers on other machines away, where the destination has locks."""
+        with ExitStack() as stack:
+            if self._takes_many:
+                try:
+                    client = self._open_pipeline(self._scratch.path).destination_client()
+                    stack.enter_context(destination_lock(client, self.dataset, self.on_wait))
+                except DestinationError:
+                    raise
+                except Exception as error:
+                    raise self._error(error, "it can't be locked") from error
+            yield
 
     def note_failed_load(self, windows: Iterable[Window], selection: Selection) -> None:
         """Notes windows whose load failed, to be read again. If that fails, the load's package stays. Needs `writing`."""
@@ -148,7 +203,7 @@ class Warehouse:
         Raises:
             DestinationError: If there is one.
         """
-        if self._folder.exists():
+        if self._root.exists() and not self._takes_many:
             with self._locked():
                 pass
 
@@ -165,7 +220,7 @@ class Warehouse:
                     f"{self.location}: the folder {self.file.parent} is missing or can't be written."
                 )
             return
-        with self._locked() if self._folder.exists() else nullcontext():
+        with self._locked() if self._root.exists() else nullcontext():
             try:
                 writable = self._open_pipeline(self._scratch.path)
                 with writable.destination_client() as client:
@@ -193,7 +248,7 @@ class Warehouse:
             DestinationError: If the dataset can't be dropped.
         """
         try:
-            with self.pipeline.sql_client() as client:
+            with self.loading(), self.pipeline.sql_client() as client:
                 for scope in (nullcontext(), client.with_staging_dataset()):
                     with scope:
                         if client.has_dataset():
@@ -295,20 +350,37 @@ class Warehouse:
     def _error(self, error: Exception, otherwise: str) -> DestinationError:
         return DestinationError(f"{self.location}: {destination_line(error, otherwise)}.")
 
+    def _folders(self) -> list[Path]:
+        """The folders that runs on this machine use, each for one run at a time."""
+        others = range(1, _RUNS_AT_ONCE) if self._takes_many else ()
+        return [self._root, *(self._root.with_name(f"{self._root.name}-{number}") for number in others)]
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        """Takes a folder for the run."""
+        for folder in self._folders() if self._is_shared else [self._root]:
+            with self._folder_lock(folder) as is_free:
+                if is_free:
+                    self._folder = folder
+                    yield
+                    return
+        raise DestinationError(f"{self.location}: another mindo run is writing to it; wait for its end.")
+
+    @contextmanager
+    def _folder_lock(self, folder: Path) -> Iterator[bool]:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = FileLock(self._folder / "run.lock", timeout=0)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(folder / "run.lock", timeout=0)
             lock.acquire()
         except Timeout:
-            raise DestinationError(f"{self.location}: another mindo run is writing to it; wait for its end.") from None
+            yield False
+            return
         except OSError:
             raise ConfigurationError(
-                f"pipelines_dir: can't write to {self._folder}; make it writable or set pipelines_dir to another folder."
+                f"pipelines_dir: can't write to {folder}; make it writable or set pipelines_dir to another folder."
             ) from None
         try:
-            yield
+            yield True
         finally:
             lock.release()
 
@@ -331,10 +403,19 @@ class Warehouse:
                 # what a killed process spilled holds rows, and DuckDB itself never removes it; now nobody else has it open
                 shutil.rmtree(f"{self.file}.tmp", ignore_errors=True)
                 self._settle_what_dlt_merged(client)
-        if self.pipeline.has_pending_data:
-            finish_packages(self.pipeline, self._stored_sources(), self.unfinished)
+        self._finish_pending(self.pipeline)
+        for folder in self._folders():
+            if folder != self._folder and folder.exists():
+                with self._folder_lock(folder) as is_free:
+                    if is_free:
+                        self._finish_pending(self._open_pipeline(folder))
+                        _remove(folder / PIPELINE_NAME)
         self._drop_local_state()
         self._delete_ledger_rows_of_failed_loads()
+
+    def _finish_pending(self, pipeline: dlt.Pipeline) -> None:
+        if pipeline.has_pending_data:
+            finish_packages(pipeline, self._stored_sources(), self.unfinished)
 
     @staticmethod
     def _settle_what_dlt_merged(client: Any) -> None:
@@ -360,20 +441,15 @@ class Warehouse:
 
     def _drop_local_state(self) -> None:
         """Replaces the local state by the destination's."""
-        # renamed first: dlt deletes file by file, and what a kill leaves of that is no pipeline any more
-        folder = Path(self.pipeline.working_dir)
-        dropped = folder.with_name(f"{folder.name}.dropped")
-        shutil.rmtree(dropped, ignore_errors=True)
-        if folder.exists():
-            folder.rename(dropped)
-            shutil.rmtree(dropped)
+        _remove(Path(self.pipeline.working_dir))
         self.pipeline = self._open_pipeline(self._folder)
         self.pipeline.sync_destination()
 
     def _drop_rows_of_failed_load(self) -> None:
         try:
             self._drop_local_state()
-            self.empty_staging(tuple(DECLARED))
+            if not self._has_private_staging:
+                self.empty_staging(tuple(DECLARED))
         except Exception:
             # the failure that led here is the one to tell; the next run cleans up as after a crash
             return
@@ -395,6 +471,26 @@ class _QualifiedNames(dict[str, str]):
 
     def __missing__(self, table: str) -> str:
         return str(self._client.make_qualified_table_name(table))
+
+
+def _remove(folder: Path) -> None:
+    """Removes a pipeline. Renamed first: dlt deletes file by file, and what a kill leaves of that is no pipeline any more."""
+    dropped = folder.with_name(f"{folder.name}.dropped")
+    shutil.rmtree(dropped, ignore_errors=True)
+    if folder.exists():
+        folder.rename(dropped)
+        shutil.rmtree(dropped)
+
+
+def _has_staging(client: Any) -> bool:
+    # of SQLite a dataset is a file, and dropping it leaves the file
+    return isinstance(client, SqlJobClientBase) and client.capabilities.sqlglot_dialect != "sqlite"
+
+
+def _staging_layout(folder: Path) -> str:
+    """How dlt names the staging dataset of the pipelines in a folder: the same each time, so that nothing is left for good."""
+    place = hashlib.sha256(f"{socket.gethostname()} {folder}".encode()).hexdigest()[:8]
+    return f"%s_staging_{place}"
 
 
 def _make_scratch() -> PrivateFolder:
