@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from .contenders import CONTENDERS_IN_ORDER
+from .destinations import measure_destinations
 from .environments import lock
 from .growth import HISTORIES, measure_growth
 from .latency import WORKERS, measure_latency
@@ -24,7 +25,7 @@ from .startup import measure_startup
 from .throughput import SIZES, measure_throughput
 from .truth import Api
 
-MEASURES = ("throughput", "growth", "latency", "startup")
+MEASURES = ("throughput", "destinations", "growth", "latency", "startup")
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def main() -> None:
             wanted = options.only or [contender.name for contender in CONTENDERS_IN_ORDER]
             contenders = [contender for contender in CONTENDERS_IN_ORDER if contender.name in wanted]
             measure_throughput(file, contenders, options.messages, options.rounds, _api(options))
+        elif kind == "destinations":
+            measure_destinations(file, options.rounds)
         elif kind == "growth":
             measure_growth(file, options.history, options.rounds)
         elif kind == "latency":

@@ -27,22 +27,26 @@ def mindo(
     companies: str,
     *arguments: str,
     options: Mapping[str, str] = MappingProxyType({}),
+    environment: Mapping[str, str] = MappingProxyType({}),
     limits: Limits | None = None,
 ) -> Measure:
     """Runs `mindo` in a folder against an API. Options are the source's, such as `{"workers": "16"}`.
 
+    Anything else that dlt has to be told goes into the environment.
+
     Raises:
         MindoFailed: If it does not end with exit code 0.
     """
-    environment = {
+    told = {
         **os.environ,
         "HOME": str(folder),
         "SOURCES__MINDO__BASE_URL": url,
         "SOURCES__MINDO__API_KEY": KEY,
         "SOURCES__MINDO__COMPANY_IDS": companies,
         **{f"SOURCES__MINDO__{name.upper()}": value for name, value in options.items()},
+        **environment,
     }
-    measured = measure([COMMAND, *arguments], folder, environment, limits)
+    measured = measure([COMMAND, *arguments], folder, told, limits)
     if measured.outcome != FINISHED:
         raise MindoFailed(f"mindo {arguments[0]}: {measured.outcome}, {measured.reason}")
     return measured

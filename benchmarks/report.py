@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .contenders import CONTENDERS_IN_ORDER, OURS, Contender
+from .destinations import AGAIN, DESTINATIONS, FIRST
 from .environments import NotInstalled, python_of
 from .figures import Runs, cpu_seconds, finished, largest_finished, megabytes, rate, ratio, seconds
 from .growth import LOOKBACK, PREPARE, STRICT
@@ -25,7 +26,9 @@ _HELD = {True: "held", False: "**not held**", None: ""}
 
 def write_report(folder: Path, results: Path) -> None:
     """Writes the results, and the chart into the folder of the measured files."""
-    measured = Measured(*(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup")))
+    measured = Measured(
+        *(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup", "destinations"))
+    )
     results.write_text(make_report(measured, f"{folder.name}/{CHART_FILE}"), encoding="utf-8")
     chart = make_chart(measured.throughput)
     if chart is None:
@@ -55,6 +58,8 @@ def make_report(measured: Measured, chart: str) -> str:
         parts.append(_latency(measured.latency))
     if measured.startup:
         parts.append(_startup(measured.startup))
+    if measured.destinations:
+        parts.append(_destinations(measured.destinations))
     return "\n".join(parts)
 
 
@@ -237,6 +242,26 @@ def _startup(records: Sequence[Record]) -> str:
         if runs:
             rows.append([f"`{kind}`" if kind == HELP else kind, _spread(runs, seconds, 2), _spread(runs, megabytes, 0)])
     return "\n".join(["", "## Start-up", "", *_table(["", "seconds", "peak MB"], "lrr", rows), ""])
+
+
+def _destinations(records: Sequence[Record]) -> str:
+    rows = []
+    values = ((rate, 0), (seconds, 1), (cpu_seconds, 1), (megabytes, 0))
+    for kind in (FIRST, AGAIN):
+        for destination in DESTINATIONS:
+            runs = finished(records, destination=destination, kind=kind)
+            if runs:
+                rows.append([kind, destination, *(_spread(runs, value, digits) for value, digits in values)])
+    return "\n".join(
+        [
+            "## Destinations",
+            "",
+            f"`mindo backfill` of {records[0]['messages']:,} messages; the server runs on the same machine, and is not part of the figures.",
+            "",
+            *_table(["", "destination", "messages/s", "seconds", "CPU seconds", "peak MB"], "llrrrr", rows),
+            "",
+        ]
+    )
 
 
 def _spread(runs: Runs, value: Any, digits: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .contenders import AIRBYTE, DLT_PLAIN, DLT_TUNED, FLOOR, OURS, PEERS, SINGER, Contender
+from .destinations import FIRST, POSTGRES
 from .figures import Ratio, cpu_seconds, finished, largest_finished, megabytes, rate, ratio, seconds
 from .growth import LOOKBACK, PREPARE, STRICT
 from .records import Record
@@ -21,6 +22,7 @@ SMALLEST_HISTORY, LARGEST_HISTORY = 100_000, 10_000_000
 MOST_GROWTH = 1.5
 FEWEST_WORKER_TIMES = 8.0
 MOST_HELP_SECONDS = 0.4
+FEWEST_INTO_POSTGRES = 15_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Measured:
     growth: Sequence[Record]
     latency: Sequence[Record]
     startup: Sequence[Record]
+    destinations: Sequence[Record]
 
 
 def judge(measured: Measured) -> list[Target]:
@@ -53,6 +56,7 @@ def judge(measured: Measured) -> list[Target]:
         *_growth(measured),
         *_workers(measured),
         _help(measured),
+        _postgres(measured),
     ]
 
 
@@ -160,3 +164,11 @@ def _help(measured: Measured) -> Target:
     if not runs:
         return _target(promise, None, False)
     return _target(promise, f"{runs.middle(seconds):.2f} s", runs.middle(seconds) < MOST_HELP_SECONDS)
+
+
+def _postgres(measured: Measured) -> Target:
+    promise = f"into PostgreSQL at least {FEWEST_INTO_POSTGRES:,} messages/s"
+    runs = finished(measured.destinations, destination=POSTGRES, kind=FIRST)
+    if not runs:
+        return _target(promise, None, False)
+    return _target(promise, f"{runs.middle(rate):,.0f} messages/s", runs.middle(rate) >= FEWEST_INTO_POSTGRES)

@@ -16,6 +16,7 @@ import pytest
 
 import benchmarks.__main__ as bench
 from benchmarks.contenders import AIRBYTE, DLT_PLAIN, DLT_TUNED, FLOOR, OURS, SINGER
+from benchmarks.destinations import FIRST, POSTGRES
 from benchmarks.figures import Runs, rate, ratio
 from benchmarks.growth import LOOKBACK, NIGHT, PREPARE, STRICT, plan_history
 from benchmarks.measuring import FINISHED, MEMORY_LIMIT
@@ -28,7 +29,7 @@ from mindo_emulator import BulkWorld
 
 
 def measured_in(folder: Path) -> Measured:
-    return Measured(*(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup")))
+    return Measured(*(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup", "destinations")))
 
 
 def run(seconds: float, peak: float = 300.0, number: int = 1, **members: Any) -> dict[str, Any]:
@@ -65,7 +66,15 @@ def write(folder: Path) -> Measured:
     startup = RecordFile(folder, "startup")
     for number, seconds in enumerate((0.2, 0.6, 0.3), 1):
         startup.add(run(seconds, number=number, kind=HELP))
+    destinations = RecordFile(folder, "destinations")
+    for number, seconds in enumerate((40.0, 20.0, 30.0), 1):
+        destinations.add(run(seconds, number=number, destination=POSTGRES, kind=FIRST, messages=500_000))
     return measured_in(folder)
+
+
+def test_postgres_is_judged_by_its_median(tmp_path: Path) -> None:
+    targets = {target.promise: (target.measured, target.held) for target in judge(write(tmp_path))}
+    assert targets["into PostgreSQL at least 15,000 messages/s"] == ("16,667 messages/s", True)
 
 
 def test_ratios_are_those_of_medians(tmp_path: Path) -> None:
