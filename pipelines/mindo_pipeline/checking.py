@@ -169,11 +169,13 @@ def _stored_columns(destination: str | None, dataset: str | None) -> set[tuple[s
 def _destination_checks(destination: str | None, dataset: str | None) -> Iterator[Check]:
     def look() -> str:
         warehouse = Warehouse(destination, dataset)
-        warehouse.check_writable()
-        new = " (not there yet)" if warehouse.file is not None and not warehouse.file.exists() else ""
-        if holds_demo(warehouse):
+        is_there = warehouse.check_writable()
+        new = "" if is_there else " (not there yet)"
+        if is_there and holds_demo(warehouse):
             new = "; it holds the made-up messages of `mindo demo`, which the first run drops"
         return f"{warehouse.location}, dataset {warehouse.dataset}, can be written{new}"
 
     line, failure = _attempt("destination", look)
-    yield Check("destination", "ok", line) if line else failure
+    yield (
+        Check("destination", "ok", line) if line else replace(failure, line=failure.line.removeprefix("destination: "))
+    )

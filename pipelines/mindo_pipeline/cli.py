@@ -61,7 +61,7 @@ _PANELS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "status": {},
         "verify": {"epilog": _EXIT_CODES},
     },
-    "Change what was loaded": {"state": {}, "forget": {}},
+    "Change what was loaded": {"state": {}, "forget": {}, "copy": {}},
 }
 
 _GROUPS: Final[dict[str, tuple[str, ...]]] = {"state": ("show", "rewind", "forget")}

@@ -367,6 +367,30 @@ def state_forget(
     execute("state forget", body, as_json, quiet)
 
 
+def copy(
+    to: o.CopyTo = None,
+    to_dataset: o.CopyToDataset = None,
+    destination: o.CopyFrom = None,
+    dataset: o.CopyFromDataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Copy all tables and the state to another destination, where the next run goes on.
+
+    Rows arrive as they are, with their ids and loads, so the next run there reads what is new and writes nothing that did not
+    change; who was forgotten stays so. The target must not hold any of the tables yet. Rows are counted on both sides before
+    the copy counts. If it is stopped, the same command begins anew. What is copied stays as it is: let runs load one of the
+    two only.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .copying import copy_command
+
+        return copy_command(session, to, to_dataset, destination, dataset)
+
+    execute("copy", body, as_json, quiet)
+
+
 def forget(
     contacts: Annotated[
         list[str] | None,

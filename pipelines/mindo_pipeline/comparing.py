@@ -23,6 +23,7 @@ from mindo.settings import INCLUDES
 from mindo.shaping import BATCH_ROWS, Group, Shaper
 from mindo.sightings import Sightings
 from mindo.stored import LEFT_OUT
+from mindo.strategies import storable
 from mindo.windows import merge_ranges
 
 from .warehouse import Warehouse
@@ -176,6 +177,7 @@ class _Comparer:
         self, warehouse: Warehouse, reader: WindowReader, shaper: Shaper, connection: duckdb.DuckDBPyConnection
     ) -> None:
         self._warehouse = warehouse
+        self._capabilities = warehouse.pipeline.destination_client().capabilities
         self._selection = reader.selection
         self._shaper = shaper
         self._connection = connection
@@ -206,7 +208,7 @@ class _Comparer:
         for _, batch in self._shaper.shape([Group(reads, self._left_out([read.window for read in reads]))]):
             for place, table in enumerate(self._tables):
                 rows = batch.tables[table].select(_columns(table))
-                self._insert(place, rows, side=1)
+                self._insert(place, storable(rows, self._capabilities), side=1)
             if self._selection.filtered:
                 self._sightings.note(batch.tables[MESSAGES])
 

@@ -19,7 +19,12 @@ PROVIDER_NAME: Final = "defaults of mindo"
 
 DEFAULTS: Final[dict[str, Any]] = {
     # the file's stem must differ from the dataset's name, or DuckDB calls the name ambiguous
-    "destination": {"duckdb": {"credentials": "warehouse.duckdb"}},
+    "destination": {
+        "duckdb": {"credentials": "warehouse.duckdb"},
+        # dlt wants all three, PostgreSQL none: it has peer and trust authentication, PGPASSWORD, password files, and
+        # sockets, whose folder as `?host=` goes over this host
+        "postgres": {"credentials": {"username": "", "password": "", "host": "localhost"}},
+    },
     "pipelines_dir": ".dlt/.var/pipelines",
     # dlt logs the errors of databases, which can quote rows
     "runtime": {"dlthub_telemetry": False, "log_level": "CRITICAL"},
@@ -74,7 +79,7 @@ def register_defaults() -> None:
     if PROVIDER_NAME in providers:
         return
     for name, document in ((PROVIDER_NAME, DEFAULTS), (f"{PROVIDER_NAME} for DuckDB", DUCKDB_DEFAULTS)):
-        dlt.config.register_provider(CustomLoaderDocProvider(name, partial(dict, document), supports_secrets=True))
+        dlt.config.register_provider(CustomLoaderDocProvider(name, partial(dict, document), locations=()))
     # dlt reads its runtime settings when it is imported, before these defaults are there: its telemetry is on by then
     stop_telemetry()
     Container()[PluggableRunContext].initialize_runtime()

@@ -13,8 +13,10 @@ from typing import Final
 
 from mindo import ConfigurationError
 from mindo.auditing import Action, AuditEntry, audit_source
-from mindo.columns import AUDIT_LOG, CHILD_TABLES, LISTS, MESSAGES
+from mindo.columns import AUDIT_LOG, CHILD_TABLES, DECLARED, LISTS, MESSAGES
 from mindo.coverage import Coverage, Forgotten
+from mindo.replacing import arrow_schema
+from mindo.strategies import only_appends
 
 from .confirming import confirm
 from .console import clean, counted, make_table
@@ -30,8 +32,9 @@ CONTACT_PREFIX: Final = "ctc_"
 CONVERSATION_PREFIX: Final = "conv_"
 _LONGEST_ID: Final = 200
 
-_UNFINISHED = f"""
-SELECT * FROM {{{AUDIT_LOG}}}
+_ENTRY: Final = arrow_schema(DECLARED[AUDIT_LOG])
+_UNFINISHED: Final = f"""
+SELECT {", ".join(_ENTRY.names)} FROM {{{AUDIT_LOG}}}
 WHERE finished_at IS NULL AND action IN ('forget_contact', 'forget_conversation')
 """
 
@@ -47,6 +50,11 @@ def forget_command(
     """Shows what goes, asks, and erases it."""
     asked = _parse(contacts, conversations)
     warehouse = Warehouse(destination, dataset)
+    if only_appends(warehouse.pipeline.destination_client().capabilities):
+        raise ConfigurationError(
+            f"destination: loads are only appended to {warehouse.location}, so nothing can be erased there; delete its"
+            " files and let `mindo run` load them anew from the API, or load a destination that merges and forget there."
+        )
     warehouse.reading()
     planned = plan_erasure(warehouse, asked, warehouse.coverage)
     _describe(session, warehouse, planned)
@@ -92,7 +100,8 @@ def _check_id(name: str, prefix: str, text: str) -> str:
 
 def _record(warehouse: Warehouse, erasure: Erasure, requested: datetime) -> list[AuditEntry]:
     """Commits who is forgotten together with the audit rows; rows of an earlier, killed call are taken up."""
-    stored = [AuditEntry.from_columns(row) for row in warehouse.query(_UNFINISHED)]
+    unfinished = warehouse.query_arrow(_UNFINISHED, schema=_ENTRY)
+    stored = [AuditEntry.from_columns(row) for rows in unfinished for row in rows.to_pylist()]
     subjects = {*erasure.subjects, *warehouse.coverage.forgotten().derived}
     begun = {(entry.subject, entry.company_id): entry for entry in stored if entry.subject in subjects}
     planned = {(entry.subject, entry.company_id): entry for entry in _entries(erasure, requested)}

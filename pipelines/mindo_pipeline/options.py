@@ -9,6 +9,7 @@ import typer
 _READ = "What to read"
 _HOW = "How to read"
 _WHERE = "Where to load"
+_COPIED = "What to copy"
 _OUTPUT = "Output"
 
 Text = str | None
@@ -126,6 +127,32 @@ Destination = Annotated[
 Dataset = Annotated[
     Text,
     typer.Option("--dataset", metavar="NAME", rich_help_panel=_WHERE, help="Dataset (schema). By default mindo."),
+]
+CopyFrom = Annotated[
+    Text,
+    typer.Option(
+        "--destination",
+        metavar="NAME",
+        rich_help_panel=_COPIED,
+        help="The destination to copy from. By default duckdb.",
+    ),
+]
+CopyFromDataset = Annotated[
+    Text,
+    typer.Option("--dataset", metavar="NAME", rich_help_panel=_COPIED, help="Its dataset (schema). By default mindo."),
+]
+CopyTo = Annotated[
+    Text,
+    typer.Option("--to", metavar="NAME", rich_help_panel=_WHERE, help="The destination to copy to, such as postgres."),
+]
+CopyToDataset = Annotated[
+    Text,
+    typer.Option(
+        "--to-dataset",
+        metavar="NAME",
+        rich_help_panel=_WHERE,
+        help="Its dataset. By default the same as that of --dataset.",
+    ),
 ]
 StateCompanies = Annotated[
     Text,

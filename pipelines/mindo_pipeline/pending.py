@@ -5,6 +5,9 @@ not noted as copied is copied again, and its rows are inserted twice; a package 
 So such a package is taken back to its beginning, with an empty staging dataset, and loaded anew: loading it twice gives what
 loading it once does, also where its windows were replaced already. One that the destination refuses would stand in the way of
 every later run: it is given up, and its windows are noted, to be read again.
+
+Where loads are only appended, what a killed run appended does not count, as its load never finished; loaded anew, dlt would
+append it once more. So there nothing is finished: its windows are read again.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationCo
 from mindo import Selection, Window
 from mindo.columns import EXPORT_WINDOWS
 from mindo.settings import ALL
+from mindo.strategies import only_appends
 
 from .errors import causes
 from .unfinished import Unfinished
@@ -51,7 +55,7 @@ def finish_packages(pipeline: dlt.Pipeline, sources: Mapping[str, Any], unfinish
             all packages have to stay for the next run.
     """
     load_ids = pipeline.list_normalized_load_packages()
-    if not load_ids:
+    if not load_ids or only_appends(pipeline.destination_client().capabilities):
         return
     drop_staging(pipeline)
     packages = pipeline._get_load_storage().normalized_packages

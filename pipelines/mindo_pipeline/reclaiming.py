@@ -81,33 +81,48 @@ def compact(warehouse: Warehouse) -> None:
         _remove(copy)
 
 
-def vacuum(warehouse: Warehouse) -> None:
-    """Makes Postgres write the four tables anew.
-
-    A plain VACUUM would only allow to write over the rows; FULL leaves their files behind.
+def rewrite(warehouse: Warehouse) -> None:
+    """Makes a database server, or SQLite, write the four tables anew, and what it keeps of their staging dataset.
 
     Raises:
         NotReclaimed: If that fails.
     """
     try:
         with warehouse.pipeline.sql_client() as client:
-            for table in ERASED_TABLES:
-                with contextlib.suppress(DatabaseUndefinedRelation):
-                    client.execute_sql(f"VACUUM (FULL, ANALYZE) {client.make_qualified_table_name(table)}")
+            statement = _REWRITES[_dialect(warehouse)]
+            for scope in (contextlib.nullcontext(), client.with_staging_dataset()):
+                with scope:
+                    names = [client.make_qualified_table_name(table) for table in ERASED_TABLES]
+                    dataset = client.fully_qualified_dataset_name()
+                    there = client.has_dataset()
+                    for sql in dict.fromkeys(statement.format(table=name, dataset=dataset) for name in names if there):
+                        with contextlib.suppress(DatabaseUndefinedRelation):
+                            client.execute_sql(sql)
     except DatabaseException as error:
-        raise NotReclaimed(f"VACUUM FULL of the four tables failed ({type(error).__name__}); run it by hand") from error
+        raise NotReclaimed(f"writing the four tables anew failed ({type(error).__name__}); do it by hand") from error
 
 
-_RECLAIMING: Final[dict[str, Reclaiming]] = {
-    "duckdb": Reclaiming(compact, "the file was written anew without them"),
-    "postgres": Reclaiming(vacuum, "the tables were written anew without them (VACUUM FULL)"),
+_REWRITES: Final = {
+    # a plain VACUUM would only allow to write over the rows; FULL leaves their files behind
+    "postgres": "VACUUM (FULL, ANALYZE) {table}",
+    "mysql": "OPTIMIZE TABLE {table}",
+    "sqlite": "VACUUM {dataset}",
 }
+"""Statements that write a table or a whole dataset anew, by SQL dialect."""
 
 
 def reclaiming_of(warehouse: Warehouse) -> Reclaiming | None:
     """How the warehouse's engine gives up what was deleted; `None` where that is left to the engine."""
-    kind = warehouse.pipeline.destination.destination_type.rpartition(".")[2]
-    return None if kind == "duckdb" and warehouse.file is None else _RECLAIMING.get(kind)
+    if warehouse.file is not None:
+        return Reclaiming(compact, "the file was written anew without them")
+    if _dialect(warehouse) in _REWRITES:
+        statement = _REWRITES[_dialect(warehouse)].split(" {")[0]
+        return Reclaiming(rewrite, f"the tables were written anew without them ({statement})")
+    return None
+
+
+def _dialect(warehouse: Warehouse) -> str:
+    return warehouse.pipeline.destination_client().capabilities.sqlglot_dialect or ""
 
 
 def _copy_database(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import pyarrow as pa
+
 from mindo import Coverage, Options, Selection, resolve_options
 from mindo.columns import COMPANIES, EXPORT_WINDOWS, MESSAGES
 from mindo.windows import Range, subtract_ranges
@@ -27,6 +29,11 @@ FROM {{{EXPORT_WINDOWS}}} AS w JOIN {{_dlt_loads}} AS l ON l.load_id = w._dlt_lo
 WHERE l.status = 0
 GROUP BY w.run_id ORDER BY min(w.started_at) DESC LIMIT {_LAST_RUNS}
 """
+_UTC: Final = pa.timestamp("us", "UTC")
+_COUNTS: Final = ("windows", "companies", "messages", "requests", "retries", "bytes")
+_RUN: Final = pa.schema(
+    [("run_id", pa.string()), ("started", _UTC), ("finished", _UTC), *((name, pa.int64()) for name in _COUNTS)]
+)
 
 
 def status_command(session: Session, destination: str | None, dataset: str | None) -> Verdict:
@@ -35,7 +42,7 @@ def status_command(session: Session, destination: str | None, dataset: str | Non
     warehouse = Warehouse(destination, dataset)
     warehouse.reading()
     companies = list(_companies(warehouse, options))
-    runs = [_run(row) for row in warehouse.query(_RUNS)]
+    runs = [_run(row) for rows in warehouse.query_arrow(_RUNS, schema=_RUN) for row in rows.to_pylist()]
     unfinished = [
         {"company_id": company_id, "selection": selection.key, "start": json_time(start), "end": json_time(end)}
         for company_id, selection, (start, end) in warehouse.unfinished.all()
@@ -110,9 +117,7 @@ def _length(ranges: list[Range]) -> timedelta:
 
 def _run(row: dict[str, Any]) -> dict[str, Any]:
     times = {name: json_time(row[name]) for name in ("started", "finished")}
-    counts = {
-        name: int(row[name] or 0) for name in ("windows", "companies", "messages", "requests", "retries", "bytes")
-    }
+    counts = {name: row[name] or 0 for name in _COUNTS}
     return {"run_id": row["run_id"], "started_at": times["started"], "finished_at": times["finished"], **counts}
 
 

@@ -28,8 +28,11 @@ from filelock import FileLock, Timeout
 
 from mindo import ConfigurationError, Coverage, Selection, Window
 from mindo.columns import DECLARED, EXPORT_WINDOWS
+from mindo.layout import create_indexes, has_indexes
+from mindo.queries import open_queries
 from mindo.settings import SOURCE_NAME
 from mindo.spool import PrivateFolder
+from mindo.strategies import prepare_destination
 
 from .defaults import register_defaults
 from .duckdb_destination import ReplacingDuckDb
@@ -37,14 +40,18 @@ from .duckdb_replacing import REPLACED_TABLES, bring_lists_along
 from .errors import DestinationError, destination_line
 from .locks import destination_lock, has_lock
 from .pending import drop_staging, finish_packages
+from .probing import probe_writing
 from .unfinished import Unfinished
+from .unusable import require_table_format, unusable_line
 
 PIPELINE_NAME = "mindo"
 DEFAULT_DATASET = "mindo"
 DEFAULT_DESTINATION = "duckdb"
+UNFINISHED_COPY = "unfinished_copy"
+"""In the state of the source as long as a copy into the warehouse is not whole."""
+
 _WRITE_BITS = 0o222
 _RUNS_AT_ONCE = 64
-_ARROW_ROWS = 50_000
 _UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependencyException)
 
 
@@ -84,14 +91,18 @@ class Warehouse:
             self._factory = ReplacingDuckDb(str(database)) if database else _destination(self.destination)
             self.pipeline = self._open_pipeline(self._scratch.path)
             client = self.pipeline.destination_client()
+            # tables can also be made when packages of an earlier run are finished
+            prepare_destination(client.capabilities)
+            require_table_format(self.table_format)
             self.location = str(client.config)
             self.file = _database_file(client)
             self._takes_many = has_lock(client)
+            self._has_indexes = has_indexes(client.capabilities)
             self._has_private_staging = self.file is None and _has_staging(client)
             if self.file is not None:
                 self.pipeline = self._open_pipeline(self._scratch.path, _read_only(client))
         except _UNUSABLE as error:
-            raise ConfigurationError(_unusable_line(self.destination, error)) from error
+            raise ConfigurationError(unusable_line(self.destination, error)) from error
         except Exception as error:
             line = destination_line(error, "it can't be opened")
             raise DestinationError(f"destination {self.destination}: {line}.") from error
@@ -113,7 +124,7 @@ class Warehouse:
         return dlt.pipeline(PIPELINE_NAME, destination=factory, dataset_name=self.dataset, pipelines_dir=str(folder))
 
     @contextmanager
-    def writing(self, beside_others: bool = False) -> Iterator[None]:
+    def writing(self, beside_others: bool = False, completes_copy: bool = False) -> Iterator[None]:
         """Holds the warehouse for one writer: checks that it can be written, then finishes what killed runs left.
 
         A load that fails inside leaves no rows, neither in local packages nor in the staging dataset; unless its windows
@@ -124,6 +135,7 @@ class Warehouse:
         Args:
             beside_others: Whether there may be other writers at the same time, where the destination has locks. Each of them
                 loads within `loading` only.
+            completes_copy: Whether part of a copy may be there; nobody else may add to it.
 
         Raises:
             ConfigurationError: If the note of windows whose load failed can't be read.
@@ -138,6 +150,10 @@ class Warehouse:
                     self.pipeline = self._open_pipeline(self._folder)
                     with self._held() if self._is_shared else nullcontext():
                         self._catch_up()
+                    if self.holds_unfinished_copy and not completes_copy:
+                        raise DestinationError(
+                            f"{self.location}: holds part of a copy only; give the same `mindo copy` once more."
+                        )
                 except (ConfigurationError, DestinationError):
                     raise
                 except Exception as error:
@@ -165,15 +181,19 @@ class Warehouse:
         Raises:
             DestinationError: If it can't be held, or could not be held to the end.
         """
-        if not self._is_shared:
+        with self._held() if self._is_shared else nullcontext():
+            if self._is_shared:
+                try:
+                    self._drop_local_state()
+                except Exception as error:
+                    raise self._error(error, "its state can't be read") from error
             yield
-            return
-        with self._held():
             try:
-                self._drop_local_state()
+                if self._has_indexes:
+                    with self.pipeline.sql_client() as client:
+                        create_indexes(client)
             except Exception as error:
-                raise self._error(error, "its state can't be read") from error
-            yield
+                raise self._error(error, "its tables can't be indexed") from error
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -207,8 +227,11 @@ class Warehouse:
             with self._locked():
                 pass
 
-    def check_writable(self) -> None:
+    def check_writable(self) -> bool:
         """Finds out whether a run could write, and leaves everything as it is.
+
+        Returns:
+            Whether there is anything to write to yet: the file of a DuckDB warehouse, or else the dataset.
 
         Raises:
             DestinationError: If another run is writing, or the destination can't be written.
@@ -219,12 +242,17 @@ class Warehouse:
                 raise DestinationError(
                     f"{self.location}: the folder {self.file.parent} is missing or can't be written."
                 )
-            return
-        with self._locked() if self._root.exists() else nullcontext():
+            return False
+        with self._locked() if self._root.exists() and not self._takes_many else nullcontext():
             try:
                 writable = self._open_pipeline(self._scratch.path)
+                if self.file is None:
+                    return probe_writing(writable)
                 with writable.destination_client() as client:
                     client.is_storage_initialized()
+                    return True
+            except DestinationError:
+                raise
             except Exception as error:
                 raise self._error(error, "it can't be written") from error
 
@@ -269,13 +297,20 @@ class Warehouse:
         return Coverage(sources.get(SOURCE_NAME, {}).get("resources", {}).get("messages", {}))
 
     @property
+    def holds_unfinished_copy(self) -> bool:
+        """Whether a copy into this warehouse broke off, as of the last `writing` or `reading`."""
+        return _is_unfinished_copy(self.pipeline.state.get("sources", {}))
+
+    @property
     def schema(self) -> dlt.Schema:
         """The schema of the tables as dlt knows it, as of the last `writing` or `reading`; an empty one if nothing was ever loaded."""
         schemas = self.pipeline.schemas
         return schemas[SOURCE_NAME] if SOURCE_NAME in schemas else dlt.Schema(SOURCE_NAME)
 
     def query(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
-        """Runs a query in which `{table}` stands for a qualified table name; no rows where a table is missing.
+        """Runs a query in which `{table}` stands for a table, or for its rows that hold where loads are only appended.
+
+        No rows where a table is missing, and in files where neither `reading` nor `writing` has told of it yet.
 
         Raises:
             DestinationError: If the destination can't be read.
@@ -283,11 +318,8 @@ class Warehouse:
         if self.file is not None and not self.file.exists():
             return []
         try:
-            with self.pipeline.sql_client() as client:
-                qualified = sql.format_map(_QualifiedNames(client))
-                with client.execute_query(qualified, *parameters) as cursor:
-                    names = list(cursor.columns_schema)
-                    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            with open_queries(self.pipeline, self.schema) as queries:
+                return queries.rows(sql, *parameters)
         except DestinationUndefinedEntity:
             return []
         except Exception as error:
@@ -298,11 +330,8 @@ class Warehouse:
         if self.file is not None and not self.file.exists():
             return
         try:
-            with self.pipeline.sql_client() as client:
-                qualified = sql.format_map(_QualifiedNames(client))
-                with client.execute_query(qualified, *parameters) as cursor:
-                    for rows in cursor.iter_arrow(_ARROW_ROWS):
-                        yield rows.rename_columns(schema.names).cast(schema)
+            with open_queries(self.pipeline, self.schema) as queries:
+                yield from queries.tables(sql, *parameters, schema=schema)
         except DestinationUndefinedEntity:
             return
         except Exception as error:
@@ -403,6 +432,11 @@ class Warehouse:
                 # what a killed process spilled holds rows, and DuckDB itself never removes it; now nobody else has it open
                 shutil.rmtree(f"{self.file}.tmp", ignore_errors=True)
                 self._settle_what_dlt_merged(client)
+            if isinstance(self.pipeline.destination, dlt.destinations.filesystem):
+                # takes a while to import, and most destinations do without
+                from mindo.lake import drop_state_of_unfinished_loads
+
+                drop_state_of_unfinished_loads(client, PIPELINE_NAME)  # type: ignore[arg-type]
         self._finish_pending(self.pipeline)
         for folder in self._folders():
             if folder != self._folder and folder.exists():
@@ -415,7 +449,10 @@ class Warehouse:
 
     def _finish_pending(self, pipeline: dlt.Pipeline) -> None:
         if pipeline.has_pending_data:
-            finish_packages(pipeline, self._stored_sources(), self.unfinished)
+            sources = self._stored_sources()
+            # a copy begins anew
+            if not _is_unfinished_copy(sources):
+                finish_packages(pipeline, sources, self.unfinished)
 
     @staticmethod
     def _settle_what_dlt_merged(client: Any) -> None:
@@ -473,6 +510,10 @@ class _QualifiedNames(dict[str, str]):
         return str(self._client.make_qualified_table_name(table))
 
 
+def _is_unfinished_copy(sources: Mapping[str, Any]) -> bool:
+    return UNFINISHED_COPY in sources.get(SOURCE_NAME, {})
+
+
 def _remove(folder: Path) -> None:
     """Removes a pipeline. Renamed first: dlt deletes file by file, and what a kill leaves of that is no pipeline any more."""
     dropped = folder.with_name(f"{folder.name}.dropped")
@@ -503,17 +544,6 @@ def _make_scratch() -> PrivateFolder:
             f"temporary files: can't write to {folder} ({os.strerror(error.errno or 0)});"
             " free some space or set TMPDIR to another folder."
         ) from None
-
-
-def _unusable_line(destination: str, error: BaseException) -> str:
-    if isinstance(error, MissingDependencyException):
-        return f"destination: {destination} needs packages that are not installed; pip install 'dlt[{destination}]'."
-    if isinstance(error, UnknownDestinationModule):
-        return f"destination: {destination!r} is not a destination that dlt knows, such as duckdb or postgres."
-    return (
-        f"destination: credentials of {destination} are missing or unreadable; write them to .dlt/secrets.toml"
-        f" under [destination.{destination}.credentials]."
-    )
 
 
 def _read_only(client: Any) -> Any:

@@ -3,51 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.impl.duckdb.sql_client import DuckDBDBApiCursorImpl
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
-LOADS = "finished_loads"
+from .columns import DECLARED
+from .strategies import latest_sql
+
+_LOADS_OF: Final = pa.schema([("load_id", pa.string()), ("status", pa.int64())])
 
 
 class Lake:
-    """Tables of dlt's filesystem destination, for queries in DuckDB's SQL.
+    """Tables of dlt's filesystem destination, for queries in DuckDB's SQL; does for one of dlt's SQL clients.
+
+    Of its own tables only `_dlt_loads` is there, with the columns `load_id` and `status`.
 
     Args:
         client: dlt's client of the destination.
-        tables: Names of the tables that are asked for; `LOADS` is there as well, with `load_id` of every finished load.
-
-    Raises:
-        DestinationUndefinedEntity: If a table has no files.
     """
 
-    def __init__(self, client: Any, *tables: str) -> None:
+    def __init__(self, client: FilesystemClient) -> None:
+        self._client = client
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'")
-        try:
-            for table in tables:
-                self._connection.register(table, _contents(client, table))
-            self._connection.register(LOADS, _finished_loads(client))
-        except BaseException:
-            self._connection.close()
-            raise
+        self._columns: dict[str, list[str]] = {}
+        self.capabilities = client.capabilities
 
-    def select(self, sql: str, *values: Any, rows_at_once: int) -> Iterator[pa.Table]:
-        """Runs a query with `?` for values, and gives its rows in parts."""
-        for batch in self._connection.execute(sql, list(values)).to_arrow_reader(rows_at_once):
-            yield pa.Table.from_batches([batch])
+    def make_qualified_table_name(self, table: str) -> str:
+        """What stands for the rows of a table that hold, after FROM.
 
-    def close(self) -> None:
+        Raises:
+            DestinationUndefinedEntity: If the table has no files.
+        """
+        loads = self._client.schema.loads_table_name
+        for name in (loads, table):
+            if name not in self._columns:
+                contents = _finished_loads(self._client) if name == loads else _contents(self._client, name)
+                self._connection.register(name, contents)
+                self._columns[name] = contents.schema.names
+        return f"({latest_sql(table, table, loads, self._columns[table])})" if table in DECLARED else table
+
+    @contextmanager
+    def execute_query(self, sql: str, *values: Any) -> Iterator[DuckDBDBApiCursorImpl]:
+        """Runs a query with `%s` for values."""
+        parameters = sql.replace("%s", "?") if values else sql
+        yield DuckDBDBApiCursorImpl(self._connection.execute(parameters, list(values)))  # type: ignore[arg-type]
+
+    def __enter__(self) -> Lake:
+        """Gives itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Forgets what was read."""
         self._connection.close()
 
 
+def drop_state_of_unfinished_loads(client: FilesystemClient, pipeline_name: str) -> None:
+    """Removes the state of loads that were killed before they were noted as finished: it speaks of rows that do not count.
+
+    Args:
+        client: dlt's client of the destination.
+        pipeline_name: Whose state; nothing must be loading for it at the same time.
+    """
+    try:
+        finished = {_load_id(file) for file in client.list_table_files(client.schema.loads_table_name)}
+        states = client.list_table_files(client.schema.state_table_name)
+    except DestinationUndefinedEntity:
+        return
+    for file in states:
+        name, load_id, _ = PurePosixPath(file).stem.rsplit("__", 2)
+        if name == pipeline_name and load_id not in finished:
+            client.fs_client.rm_file(file)
+
+
 def _contents(client: FilesystemClient, table: str) -> Any:
+    if table not in client.schema.tables:
+        raise DestinationUndefinedEntity(table)
     table_format = client.prepare_load_table(table).get("table_format")
     if table_format == "delta":
         return client.load_open_table("delta", table).to_pyarrow_dataset()
@@ -62,6 +103,10 @@ def _contents(client: FilesystemClient, table: str) -> Any:
 
 
 def _finished_loads(client: FilesystemClient) -> pa.Table:
-    # a file for each, named after its schema and its id
     files = client.list_table_files(client.schema.loads_table_name)
-    return pa.table({"load_id": pa.array([PurePosixPath(file).stem.rsplit("__")[-1] for file in files], pa.string())})
+    return pa.Table.from_pylist([{"load_id": _load_id(file), "status": 0} for file in files], _LOADS_OF)
+
+
+def _load_id(file: str) -> str:
+    # a file for each load, named after its schema and its id
+    return PurePosixPath(file).stem.rsplit("__", 1)[-1]

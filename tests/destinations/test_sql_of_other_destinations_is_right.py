@@ -162,7 +162,7 @@ def message(key: str, hour: float, text: str = "", company: int = 1, load: str =
         "direction": "inbound",
         "author__id": "ctc_1",
         "content__text": text,
-        "_row_hash": text,
+        "_row_hash": f"hash of {text}",
         "_dlt_id": f"{company}/{key}",
         "_dlt_load_id": load,
     } | more
@@ -173,7 +173,7 @@ def item(parent: Row, number: int, text: str = "") -> Row:
     return row | {
         "_dlt_list_idx": number,
         "name": text,
-        "_row_hash": text,
+        "_row_hash": f"hash of {text}",
         "_dlt_parent_id": parent["_dlt_id"],
         "_dlt_id": f"{parent['_dlt_id']}/{number}",
     }
