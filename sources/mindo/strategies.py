@@ -82,6 +82,15 @@ _FOUND_IN_WINDOW = (
 )
 _FOUND_ARRIVING = "SELECT s._dlt_id AS _dlt_id FROM {staging_table} AS s WHERE s._row_hash <> ''"
 
+# The same as `_IN_WINDOW`, but no join: of a join with ranges PostgreSQL expects a single row, and then compares each row that
+# it really is with each that is staged. The markers are collected once.
+_AMONG_MARKERS = (
+    f"{{table}}.occurred_at >= (SELECT min(w.occurred_at) {_MARKERS})"
+    f" AND {{table}}.occurred_at < (SELECT max(w._window_end) {_MARKERS})"
+    " AND (EXISTS (SELECT 1 FROM unnest((SELECT array_agg(m) FROM {staging_table} AS m"
+    f" WHERE m._row_hash = '' AND m._window_end > m.occurred_at)) AS w WHERE {_IS_MARKED})) IS TRUE"
+)
+
 _FINDS_FIRST: Final = frozenset(
     {"athena", "bigquery", "clickhouse", "databricks", "dremio", "fabric", "redshift", "snowflake", "tsql"}
 )
@@ -142,7 +151,9 @@ def _scope(table: str, strategy: MergeStrategy, capabilities: DestinationCapabil
         return f"{_FOUND_IN_BOUNDS.replace('{row}', '')} AND _dlt_id IN ({in_window})"
     if strategy == "delete-insert":
         return f"({_REPLACED.replace('{message}', message)}) OR {_ARRIVES}"
-    return _IN_WINDOW if table == MESSAGES else f"{_IN_WINDOW} AND {_NOT_KEPT}"
+    is_postgres = capabilities is not None and capabilities.sqlglot_dialect == "postgres"
+    in_window = _AMONG_MARKERS if is_postgres else _IN_WINDOW
+    return in_window if table == MESSAGES else f"{in_window} AND {_NOT_KEPT}"
 
 
 def mergeable_format(capabilities: DestinationCapabilitiesContext | None) -> TTableFormat | None:
