@@ -147,14 +147,15 @@ def _unpack_debian_packages(downloads: Path, root: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     apt = ["apt-get", "-q", "-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={files}",
            "-o", f"Dir::Cache::archives={files}", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=",
-           "-o", "APT::Update::Post-Invoke=", "-o", "APT::Update::Post-Invoke-Success="]  # fmt: skip
+           "-o", "APT::Update::Post-Invoke=", "-o", "APT::Update::Post-Invoke-Success=",
+           "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=15"]  # fmt: skip
     half = root.with_name("half")
     try:
         _run([*apt, "update"])
         _run([*apt, "install", "--download-only", "--yes", "--no-install-recommends", "mariadb-server-core"])
         for package in files.glob("*.deb"):
             _run(["dpkg", "--extract", package, half])
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
         raise ServerMissing(
             "no MariaDB: install mariadb-server-core (Debian, Ubuntu) or mariadb (Homebrew);"
             f" Debian's packages can't be downloaded either: {error}"
@@ -187,7 +188,14 @@ def _hand_over(folder: Path) -> None:
 
 def _run(command: Sequence[Any], **user: Any) -> None:
     done = subprocess.run(
-        list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/", check=False, **user
+        list(map(str, command)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
+        timeout=_PATIENCE_SECONDS,
+        **user,
     )
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr[-2000:]}")
