@@ -18,7 +18,9 @@ from dlt.common.storages.load_package import LoadJobInfo, PackageStorage, Parsed
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs, ReferenceFollowupJobRequest
 
-from .duckdb_replacing import REPLACED_TABLES, read_parquet, replace_windows
+from mindo.strategies import REPLACED_TABLES
+
+from .duckdb_replacing import read_parquet, replace_windows
 
 _NEW, _STARTED, _COMPLETED = map(
     Path, (PackageStorage.NEW_JOBS_FOLDER, PackageStorage.STARTED_JOBS_FOLDER, PackageStorage.COMPLETED_JOBS_FOLDER)

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mindo.columns import CHILD_TABLES, MESSAGES, PRIMARY_KEYS
-
-REPLACED_TABLES: Final = (MESSAGES, *CHILD_TABLES.values())
-"""The tables that a load replaces window by window, in the order in which they are written."""
+from mindo.strategies import REPLACED_TABLES
 
 _MOVED: Final = "temp.moved_messages"
 _MESSAGE: Final = ", ".join(PRIMARY_KEYS[MESSAGES])

@@ -32,11 +32,11 @@ from mindo.layout import create_indexes, has_indexes
 from mindo.queries import open_queries
 from mindo.settings import SOURCE_NAME
 from mindo.spool import PrivateFolder
-from mindo.strategies import prepare_destination
+from mindo.strategies import REPLACED_TABLES, prepare_destination
 
 from .defaults import register_defaults
 from .duckdb_destination import ReplacingDuckDb
-from .duckdb_replacing import REPLACED_TABLES, bring_lists_along
+from .duckdb_replacing import bring_lists_along
 from .errors import DestinationError, destination_line
 from .locks import destination_lock, has_lock
 from .pending import drop_staging, finish_packages

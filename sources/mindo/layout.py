@@ -20,9 +20,8 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltResource
 from dlt.extract.hints import TResourceHints
 
-from .columns import CHILD_TABLES, MESSAGES, PRIMARY_KEYS
-
-_TABLES: Final = (MESSAGES, *CHILD_TABLES.values())
+from .columns import MESSAGES, PRIMARY_KEYS
+from .strategies import REPLACED_TABLES
 
 _COLUMN_HINTS: Final[Mapping[str, Mapping[str, Mapping[str, bool]]]] = {
     "snowflake": {"company_id": {"cluster": True}, "occurred_at": {"cluster": True}},
@@ -83,7 +82,7 @@ def with_layout(hints: TResourceHints, table: str) -> TResourceHints:
     destination = _destination_type()
     # in a folder it is the format of the tables that matters
     layout = layout_of(str(hints.get("table_format") if destination == "filesystem" else destination))
-    if table not in _TABLES or layout is _NONE:
+    if table not in REPLACED_TABLES or layout is _NONE:
         return hints
     columns: dict[str, TColumnSchema] = {**hints["columns"]}  # type: ignore[dict-item]  # never a function here
     for name, column_hints in layout.columns.items():
@@ -143,7 +142,7 @@ def create_indexes(client: SqlClientBase[Any]) -> list[str]:
 
 def _index_statements(client: SqlClientBase[Any]) -> dict[str, str]:
     statements = {}
-    for table in _TABLES:
+    for table in REPLACED_TABLES:
         indexes = {f"{table}__key": ("UNIQUE INDEX", PRIMARY_KEYS[table])}
         indexes[f"{table}__time"] = ("INDEX", ("company_id", "occurred_at"))
         for name, (kind, columns) in indexes.items():

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from mindo import mindo_source
 from mindo.columns import CHILD_TABLES, DECLARED, MESSAGES, PRIMARY_KEYS
 from mindo.replacing import arrow_schema, make_table_hints, marker_table
+from mindo.strategies import REPLACED_TABLES
 from mindo_emulator import Emulator, World
-from mindo_pipeline.duckdb_replacing import REPLACED_TABLES, replace_windows
+from mindo_pipeline.duckdb_replacing import replace_windows
 from tests.mindo_pipeline.harness import COMPANIES, DAY, TABLES, midnight, mindo
 from tests.support import THOROUGH, assert_mirrors, changed_keys, query, snapshot
 
