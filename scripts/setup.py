@@ -113,7 +113,8 @@ def main() -> None:
         if present[:2] != [base, packages]:
             say("installing the pinned packages of requirements/dev.txt (a minute or two the first time)")
             STAMP.unlink(missing_ok=True)
-            pip("--require-hashes", "--requirement", str(REQUIREMENTS))
+            # the file is complete; pip would look for what packages ask for with an extra under that very name
+            pip("--require-hashes", "--no-deps", "--requirement", str(REQUIREMENTS))
         write_stamp([base, packages])
         say("installing mindo-connector, editable")
         pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))

@@ -93,7 +93,7 @@ def window_markers(
     direction = DIRECTIONS.get(selection.direction)
     markers = []
     for company_id, ranges in ranges_by_company(windows).items():
-        authors: list[str | None] = sorted(agent_authors.get(company_id, ())) if selection.agent_ids else [None]  # type: ignore[assignment]
+        authors: Sequence[str | None] = sorted(agent_authors.get(company_id, ())) if selection.agent_ids else (None,)
         for start, end in ranges:
             for channel in channels:
                 for author in authors:
