@@ -1,0 +1,44 @@
+{#- A percentile with interpolation; empty values don't count. BigQuery has only an approximate one as an aggregate. -#}
+{% macro percentile(value, fraction) %}{{ return(adapter.dispatch('percentile', 'mindo')(value, fraction)) }}{% endmacro %}
+
+{% macro default__percentile(value, fraction) %}percentile_cont({{ fraction }}) within group (order by {{ value }}){% endmacro %}
+
+{% macro duckdb__percentile(value, fraction) %}quantile_cont({{ value }}, {{ fraction }}){% endmacro %}
+
+{% macro bigquery__percentile(value, fraction) -%}
+approx_quantiles({{ value }}, 1000 ignore nulls)[safe_offset({{ (fraction * 1000) | int }})]
+{%- endmacro %}
+
+{% macro databricks__percentile(value, fraction) %}percentile({{ value }}, {{ fraction }}){% endmacro %}
+
+
+{#- A number of 64 bits that changes with any of the columns, none of which may be empty. -#}
+{% macro fingerprint(columns) %}{{ return(adapter.dispatch('fingerprint', 'mindo')(columns)) }}{% endmacro %}
+
+{% macro _joined_as_text(columns) -%}
+{%- for column in columns %}cast({{ column }} as {{ mindo.type_text() }}){{ " || '|' || " if not loop.last }}{% endfor -%}
+{%- endmacro %}
+
+{% macro default__fingerprint(columns) %}hash({{ columns | join(', ') }}){% endmacro %}
+
+{% macro postgres__fingerprint(columns) %}hashtextextended({{ mindo._joined_as_text(columns) }}, 0){% endmacro %}
+
+{% macro redshift__fingerprint(columns) %}farmfingerprint64({{ mindo._joined_as_text(columns) }}){% endmacro %}
+
+{% macro bigquery__fingerprint(columns) %}farm_fingerprint({{ mindo._joined_as_text(columns) }}){% endmacro %}
+
+{% macro databricks__fingerprint(columns) %}xxhash64({{ columns | join(', ') }}){% endmacro %}
+
+
+{#- The sum of fingerprints as text, which needs more than 64 bits. -#}
+{% macro sum_of_fingerprints(value) %}{{ return(adapter.dispatch('sum_of_fingerprints', 'mindo')(value)) }}{% endmacro %}
+
+{% macro default__sum_of_fingerprints(value) -%}
+cast(sum(cast({{ value }} as decimal(38, 0))) as {{ mindo.type_text() }})
+{%- endmacro %}
+
+{% macro duckdb__sum_of_fingerprints(value) %}cast(sum({{ value }}) as varchar){% endmacro %}
+
+{% macro postgres__sum_of_fingerprints(value) %}cast(sum({{ value }}) as text){% endmacro %}
+
+{% macro bigquery__sum_of_fingerprints(value) %}cast(sum(cast({{ value }} as bignumeric)) as string){% endmacro %}
