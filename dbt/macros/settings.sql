@@ -75,6 +75,26 @@
 {% endmacro %}
 
 
+{#- A list of company ids as SQL, and one that no company has if it is empty. -#}
+{% macro company_ids(name) %}
+  {%- set ids = var(name) -%}
+  {%- if ids is string or ids is not sequence or ids | reject('integer') | list -%}
+    {{ mindo.wrong_setting(name, 'is not a list of company ids.') }}
+  {%- endif -%}
+  {{ return(ids | join(', ') if ids else '-1') }}
+{% endmacro %}
+
+
+{#- mindo_coverage_start as a moment, UTC. -#}
+{% macro coverage_start() %}
+  {%- set date = var('mindo_coverage_start') | string -%}
+  {%- if not modules.re.fullmatch('[0-9]{4}-[0-9]{2}-[0-9]{2}', date) -%}
+    {{ mindo.wrong_setting('mindo_coverage_start', 'is not a date like 2026-01-31.') }}
+  {%- endif -%}
+  {{ return(mindo.start_of_day("cast('" ~ date ~ "' as date)", "'UTC'")) }}
+{% endmacro %}
+
+
 {#- Changes with every setting, and every version of the package, that changes what a conversation's rows hold. -#}
 {% macro settings_fingerprint() %}
   {%- set values = [

@@ -33,8 +33,8 @@ numbered as (
 
     select
         *,
-        sum(case when covered_until >= window_start then 0 else 1 end)
-            over ({{ by_start }} rows between unbounded preceding and current row) as range_number
+        cast(sum(case when covered_until >= window_start then 0 else 1 end)
+            over ({{ by_start }} rows between unbounded preceding and current row) as bigint) as range_number
     from compared
 
 )
@@ -48,7 +48,7 @@ select
     min(window_start) as range_start,
     max(window_end) as range_end,
     count(*) as windows,
-    sum(reads) as reads,
+    cast(sum(reads) as bigint) as reads,
     min(last_read_at) as oldest_read_at,
     max(last_read_at) as newest_read_at
 from numbered

@@ -43,7 +43,7 @@ agent_days as (
         max(author_name) as agent_name,
         max(agent_id) as agent_id,
         count(*) as messages,
-        sum(case when is_response then 1 else 0 end) as responses,
+        count(case when is_response then 1 end) as responses,
         {{ mindo.percentile('response_seconds', 0.5) }} as median_response_seconds,
         {{ mindo.percentile('response_seconds', 0.95) }} as p95_response_seconds,
         {{ mindo.percentile('response_business_seconds', 0.5) }} as median_response_business_seconds,
@@ -91,8 +91,8 @@ conversation_days as (
         with_agent.occurred_on,
         with_agent.author_id,
         count(*) as conversations,
-        sum(case when handed_off.conversation_id is not null then 1 else 0 end) as handed_off_conversations,
-        sum(case when handed_off.conversation_id is null and with_operator.conversation_id is null then 1 else 0 end)
+        count(case when handed_off.conversation_id is not null then 1 end) as handed_off_conversations,
+        count(case when handed_off.conversation_id is null and with_operator.conversation_id is null then 1 end)
             as contained_conversations
     from with_agent
     left join handed_off
@@ -116,7 +116,7 @@ tool_calls as (
         messages.occurred_on,
         messages.author_id,
         count(*) as tool_calls,
-        sum(case when calls.is_error then 1 else 0 end) as tool_errors
+        count(case when calls.is_error then 1 end) as tool_errors
     from {{ ref('stg_mindo__tool_calls') }} as calls
     inner join messages
         on calls.company_id = messages.company_id

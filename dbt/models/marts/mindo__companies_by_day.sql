@@ -45,13 +45,13 @@ days_written as (
         company_id,
         occurred_on,
         count(*) as messages,
-        sum(case when author_type = 'contact' then 1 else 0 end) as contact_messages,
-        sum(case when author_type = 'agent' then 1 else 0 end) as agent_messages,
-        sum(case when author_type = 'operator' then 1 else 0 end) as operator_messages,
-        sum(case when author_type in ('contact', 'agent', 'operator') then 0 else 1 end) as other_messages,
+        count(case when author_type = 'contact' then 1 end) as contact_messages,
+        count(case when author_type = 'agent' then 1 end) as agent_messages,
+        count(case when author_type = 'operator' then 1 end) as operator_messages,
+        count(case when author_type not in ('contact', 'agent', 'operator') then 1 end) as other_messages,
         count(distinct conversation_id) as conversations,
         count(distinct case when author_type = 'contact' then author_id end) as contacts,
-        sum(case when is_response then 1 else 0 end) as responses,
+        count(case when is_response then 1 end) as responses,
         {{ mindo.percentile('response_seconds', 0.5) }} as median_response_seconds,
         {{ mindo.percentile('response_seconds', 0.95) }} as p95_response_seconds,
         {{ mindo.percentile('response_business_seconds', 0.5) }} as median_response_business_seconds,
@@ -67,9 +67,9 @@ days_begun as (
         company_id,
         started_on as occurred_on,
         count(*) as new_conversations,
-        sum(case when is_ai_only then 1 else 0 end) as new_ai_only_conversations,
-        sum(case when is_handed_off then 1 else 0 end) as new_handed_off_conversations,
-        sum(case when is_unanswered then 1 else 0 end) as new_unanswered_conversations
+        count(case when is_ai_only then 1 end) as new_ai_only_conversations,
+        count(case when is_handed_off then 1 end) as new_handed_off_conversations,
+        count(case when is_unanswered then 1 end) as new_unanswered_conversations
     from {{ ref('mindo__conversations') }}
     group by company_id, started_on
 

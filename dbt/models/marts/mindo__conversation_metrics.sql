@@ -41,7 +41,7 @@ measured as (
         {%- set reply = "author_type = '" ~ author_type ~ "'" if author_type else "author_type in ('agent', 'operator')" -%}
         {%- set response = 'is_response and ' ~ reply -%}
         min(case when {{ reply }} and message_number > first_contact_message then occurred_at end) as first_{{ prefix }}response_at,
-        sum(case when {{ response }} then 1 else 0 end) as {{ prefix }}responses,
+        count(case when {{ response }} then 1 end) as {{ prefix }}responses,
         {% for unit in ['seconds', 'business_seconds'] -%}
         {%- set value = 'case when ' ~ response ~ ' then response_' ~ unit ~ ' end' -%}
         {{ mindo.percentile(value, 0.5) }} as median_{{ prefix }}response_{{ unit }},

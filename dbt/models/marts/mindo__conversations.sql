@@ -26,11 +26,11 @@ counted as (
         min(case when messages.author_type = 'contact' then messages.author_id end) as contact_id,
         count(distinct case when messages.author_type = 'contact' then messages.author_id end) as contacts,
         count(*) as messages,
-        sum(case when messages.author_type = 'contact' then 1 else 0 end) as contact_messages,
-        sum(case when messages.author_type = 'agent' then 1 else 0 end) as agent_messages,
-        sum(case when messages.author_type = 'operator' then 1 else 0 end) as operator_messages,
-        sum(case when messages.author_type in ('contact', 'agent', 'operator') then 0 else 1 end) as other_messages,
-        sum(case when messages.is_response then 1 else 0 end) as responses,
+        count(case when messages.author_type = 'contact' then 1 end) as contact_messages,
+        count(case when messages.author_type = 'agent' then 1 end) as agent_messages,
+        count(case when messages.author_type = 'operator' then 1 end) as operator_messages,
+        count(case when messages.author_type not in ('contact', 'agent', 'operator') then 1 end) as other_messages,
+        count(case when messages.is_response then 1 end) as responses,
         max(messages.session_number) as sessions,
         max(messages.turn_number) as turns,
         count(distinct messages.trace_id) as traces,
@@ -51,7 +51,7 @@ hand_offs as (
         company_id,
         conversation_id,
         count(*) as hand_offs,
-        sum(case when from_author_type = 'agent' then 1 else 0 end) as hand_offs_to_operator,
+        count(case when from_author_type = 'agent' then 1 end) as hand_offs_to_operator,
         min(case when from_author_type = 'agent' then occurred_at end) as first_handed_off_at
     from {{ ref('int_mindo__hand_offs') }}
     group by company_id, conversation_id
@@ -65,7 +65,7 @@ tool_calls as (
         calls.company_id,
         calls.conversation_id,
         count(*) as tool_calls,
-        sum(case when calls.is_error then 1 else 0 end) as tool_errors
+        count(case when calls.is_error then 1 end) as tool_errors
     from {{ ref('stg_mindo__tool_calls') }} as calls
     inner join conversations
         on calls.company_id = conversations.company_id
