@@ -1,11 +1,12 @@
 {#-
   Business seconds between two readings of one clock. Counted on the clock: an hour that a clock change skips or repeats
-  inside business hours counts once, as on the clock. Days that are over and the time of the last day are subtracted apart,
-  so that no microsecond is lost in large numbers.
+  inside business hours counts once, as on the clock. The last cast takes away what is beyond microseconds.
 -#}
 {% macro business_seconds_between(first_local, second_local) -%}
-(({{ mindo._business_seconds_of_days_before(second_local) }} - {{ mindo._business_seconds_of_days_before(first_local) }})
-    + ({{ mindo._business_seconds_of_day_until(second_local) }} - {{ mindo._business_seconds_of_day_until(first_local) }}))
+cast(cast(
+    ({{ mindo._business_seconds_of_days_before(second_local) }} - {{ mindo._business_seconds_of_days_before(first_local) }})
+    + ({{ mindo._business_seconds_of_day_until(second_local) }} - {{ mindo._business_seconds_of_day_until(first_local) }})
+as numeric(20, 6)) as {{ mindo.type_double() }})
 {%- endmacro %}
 
 
