@@ -18,6 +18,7 @@ from .environments import lock
 from .growth import HISTORIES, measure_growth
 from .latency import WORKERS, measure_latency
 from .mindo import MindoFailed
+from .models import measure_models
 from .places import RESULTS
 from .records import RecordFile
 from .report import write_report
@@ -25,7 +26,7 @@ from .startup import measure_startup
 from .throughput import SIZES, measure_throughput
 from .truth import Api
 
-MEASURES = ("throughput", "destinations", "growth", "latency", "startup")
+MEASURES = ("throughput", "destinations", "growth", "latency", "startup", "models")
 
 
 def main() -> None:
@@ -46,6 +47,8 @@ def main() -> None:
             measure_growth(file, options.history, options.rounds)
         elif kind == "latency":
             measure_latency(file, options.workers, options.rounds)
+        elif kind == "models":
+            measure_models(file, options.rounds)
         else:
             measure_startup(file)
     if folder:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from mindo_emulator.generate import WEEKDAY_WEIGHTS
 
 from .checking import rows_in
 from .emulator import World, serve
-from .measuring import Limits
+from .measuring import Limits, Measure
 from .mindo import DATABASE, mindo, report_of
 from .places import KEPT, ROOT, run_folder
 from .records import RecordFile
@@ -55,7 +55,7 @@ class History:
 def measure_growth(file: RecordFile, histories: Sequence[int] = HISTORIES, rounds: int = 3) -> None:
     """Measures nights on top of each history, by turns."""
     last_midnight = datetime.now(UTC).date()
-    prepared = {size: _prepared(plan_history(size, last_midnight), file) for size in histories}
+    prepared = {size: _recorded(plan_history(size, last_midnight), file) for size in histories}
     for number in range(1, rounds + 1):
         for size, (history, warehouse) in prepared.items():
             for kind, options in _LOOKBACKS.items():
@@ -81,12 +81,7 @@ def _night(
 ) -> None:
     with run_folder() as folder:
         shutil.copytree(warehouse, folder, dirs_exist_ok=True)
-        with serve(history.world, "--no-control") as url:
-            start = {"start_date": history.first_day.isoformat()} | options
-            measured = mindo(folder, url, history.world.companies, "run", "--json", options=start, limits=_LONG)
-        rows = rows_in(folder / DATABASE)["messages"]
-        if rows != history.messages:
-            raise SystemExit(f"after the night the table has {rows:,} messages instead of {history.messages:,}")
+        measured = read_night(folder, history, options)
         read, written = report_of(measured)["rows"]["messages"], report_of(measured)["messages_written"]
     record = {"kind": kind, "history": history.size, "round": number, "rows_before": history.messages - written}
     record |= {"read": read, "written": written} | measured.figures()
@@ -94,7 +89,32 @@ def _night(
     print(_describe(record), file=sys.stderr, flush=True)
 
 
-def _prepared(history: History, file: RecordFile) -> tuple[History, Path]:
+def read_night(folder: Path, history: History, options: Mapping[str, str]) -> Measure:
+    """Runs the night in a folder with a prepared warehouse, which then has all messages of the world.
+
+    Raises:
+        SystemExit: If it has not.
+    """
+    start = {"start_date": history.first_day.isoformat(), **options}
+    with serve(history.world, "--no-control") as url:
+        measured = mindo(folder, url, history.world.companies, "run", "--json", options=start, limits=_LONG)
+    rows = rows_in(folder / DATABASE)["messages"]
+    if rows != history.messages:
+        raise SystemExit(f"after the night the table has {rows:,} messages instead of {history.messages:,}")
+    return measured
+
+
+def _recorded(history: History, file: RecordFile) -> tuple[History, Path]:
+    place = prepare_history(history)
+    if not file.has(kind=PREPARE, history=history.size):
+        record = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        file.add(record)
+        print(_describe(record), file=sys.stderr, flush=True)
+    return history, place
+
+
+def prepare_history(history: History) -> Path:
+    """Loads a history, unless it was loaded by the same code on the same day, and gives the folder of its warehouse."""
     place = KEPT / "warehouses" / f"{history.size}-{history.night}-{_code_digest()}"
     measured_file = place.with_suffix(".json")
     if not measured_file.exists():
@@ -103,11 +123,7 @@ def _prepared(history: History, file: RecordFile) -> tuple[History, Path]:
         place.mkdir(parents=True)
         record = _prepare(history, place)
         measured_file.write_text(json.dumps(record), encoding="utf-8")
-    if not file.has(kind=PREPARE, history=history.size):
-        record = json.loads(measured_file.read_text(encoding="utf-8"))
-        file.add(record)
-        print(_describe(record), file=sys.stderr, flush=True)
-    return history, place
+    return place
 
 
 def _prepare(history: History, place: Path) -> dict[str, Any]:

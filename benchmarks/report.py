@@ -15,6 +15,7 @@ from .environments import NotInstalled, python_of
 from .figures import Runs, cpu_seconds, finished, largest_finished, megabytes, rate, ratio, seconds
 from .growth import LOOKBACK, PREPARE, STRICT
 from .measuring import FINISHED
+from .models import FULL, INCREMENT, UNCHANGED
 from .places import CHART
 from .records import Record, read
 from .startup import EMPTY_RUN, HELP
@@ -27,7 +28,7 @@ _HELD = {True: "held", False: "**not held**", None: ""}
 def write_report(folder: Path, results: Path) -> None:
     """Writes the results, and the chart into the folder of the measured files."""
     measured = Measured(
-        *(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup", "destinations"))
+        *(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup", "destinations", "models"))
     )
     results.write_text(make_report(measured, f"{folder.name}/{CHART_FILE}"), encoding="utf-8")
     chart = make_chart(measured.throughput)
@@ -60,6 +61,8 @@ def make_report(measured: Measured, chart: str) -> str:
         parts.append(_startup(measured.startup))
     if measured.destinations:
         parts.append(_destinations(measured.destinations))
+    if measured.models:
+        parts.append(_models(measured.models))
     return "\n".join(parts)
 
 
@@ -259,6 +262,32 @@ def _destinations(records: Sequence[Record]) -> str:
             f"`mindo backfill` of {records[0]['messages']:,} messages; the server runs on the same machine, and is not part of the figures.",
             "",
             *_table(["", "destination", "messages/s", "seconds", "CPU seconds", "peak MB"], "llrrrr", rows),
+            "",
+        ]
+    )
+
+
+def _models(records: Sequence[Record]) -> str:
+    rows = []
+    for kind in (FULL, INCREMENT, UNCHANGED):
+        runs = finished(records, kind=kind)
+        if runs:
+            rows.append(
+                [
+                    kind,
+                    *(
+                        _spread(runs, value, digits)
+                        for value, digits in ((seconds, 1), (cpu_seconds, 1), (megabytes, 0))
+                    ),
+                ]
+            )
+    return "\n".join(
+        [
+            "## dbt models",
+            "",
+            f"`mindo dbt build`, models and their tests, over {records[0]['history']:,} messages in DuckDB.",
+            "",
+            *_table(["", "seconds", "CPU seconds", "peak MB"], "lrrr", rows),
             "",
         ]
     )

@@ -9,6 +9,7 @@ from .contenders import AIRBYTE, DLT_PLAIN, DLT_TUNED, FLOOR, OURS, PEERS, SINGE
 from .destinations import FIRST, POSTGRES
 from .figures import Ratio, cpu_seconds, finished, largest_finished, megabytes, rate, ratio, seconds
 from .growth import LOOKBACK, PREPARE, STRICT
+from .models import FULL, INCREMENT
 from .records import Record
 from .startup import HELP
 
@@ -23,6 +24,8 @@ MOST_GROWTH = 1.5
 FEWEST_WORKER_TIMES = 8.0
 MOST_HELP_SECONDS = 0.4
 FEWEST_INTO_POSTGRES = 15_000
+MOST_BUILD_SECONDS = 60.0
+FEWEST_FULL_TIMES = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Measured:
     latency: Sequence[Record]
     startup: Sequence[Record]
     destinations: Sequence[Record]
+    models: Sequence[Record]
 
 
 def judge(measured: Measured) -> list[Target]:
@@ -57,6 +61,7 @@ def judge(measured: Measured) -> list[Target]:
         *_workers(measured),
         _help(measured),
         _postgres(measured),
+        *_models(measured),
     ]
 
 
@@ -172,3 +177,16 @@ def _postgres(measured: Measured) -> Target:
     if not runs:
         return _target(promise, None, False)
     return _target(promise, f"{runs.middle(rate):,.0f} messages/s", runs.middle(rate) >= FEWEST_INTO_POSTGRES)
+
+
+def _models(measured: Measured) -> Iterator[Target]:
+    full, increment = (finished(measured.models, kind=kind) for kind in (FULL, INCREMENT))
+    promise = f"dbt models of 1,000,000 messages in under {MOST_BUILD_SECONDS:.0f} s"
+    yield _target(
+        promise,
+        f"{full.middle(seconds):.1f} s" if full else None,
+        bool(full and full.middle(seconds) < MOST_BUILD_SECONDS),
+    )
+    promise = f"dbt models {INCREMENT}: all anew take at least {FEWEST_FULL_TIMES:.0f}x as long"
+    found: Ratio | None = ratio(full, increment, seconds) if full and increment else None
+    yield _target(promise, str(found) if found else None, bool(found and found.value >= FEWEST_FULL_TIMES))

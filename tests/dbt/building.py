@@ -57,7 +57,11 @@ class Built:
 
 
 def dbt(
-    database: Path, *command: str, profile: Mapping[str, Any] | None = None, variables: Mapping[str, Any] | None = None
+    database: Path,
+    *command: str,
+    profile: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    artifacts: Path | None = None,
 ) -> Built:
     """Runs a dbt command such as `build`.
 
@@ -66,10 +70,11 @@ def dbt(
         command: The command and its options.
         profile: Another database than DuckDB.
         variables: Variables of the package.
+        artifacts: Where dbt's own files are kept.
     """
     target = json.dumps(dict(profile or _PROFILE))
     given = json.dumps(dict(variables or {}))
-    with _invocation(database, target) as arguments:
+    with _invocation(database, target, artifacts) as arguments:
         ended = dbtRunner(manifest=_manifest(target, given)).invoke([*command, "--vars", given, *arguments])
     # a process of dbt's own would end here, and let go of the file
     DuckDBConnectionManager.close_all_connections()
@@ -101,8 +106,13 @@ def tables_of(database: Path) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+def parsed_project() -> Manifest:
+    """The project as dbt has read it, for DuckDB and without variables of its own."""
+    return _manifest(json.dumps(_PROFILE), "{}")
+
+
 @contextmanager
-def _invocation(database: Path, target: str) -> Iterator[list[str]]:
+def _invocation(database: Path, target: str, artifacts: Path | None = None) -> Iterator[list[str]]:
     with TemporaryDirectory() as folder:
         profiles = {"mindo": {"target": "test", "outputs": {"test": json.loads(target)}}}
         Path(folder, "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")
@@ -110,7 +120,7 @@ def _invocation(database: Path, target: str) -> Iterator[list[str]]:
         os.environ["MINDO_TEST_DATABASE"] = str(database)
         try:
             yield [
-                "--project-dir", str(PROJECT), "--profiles-dir", folder, "--target-path", f"{folder}/target",
+                "--project-dir", str(PROJECT), "--profiles-dir", folder, "--target-path", str(artifacts or f"{folder}/target"),
                 "--log-path", f"{folder}/logs", "--quiet", "--no-version-check", "--no-send-anonymous-usage-stats",
             ]  # fmt: skip
         finally:
