@@ -1,18 +1,19 @@
 {#-
   Business seconds between two readings of one clock. Counted on the clock: an hour that a clock change skips or repeats
-  inside business hours counts once, as on the clock. The last cast takes away what is beyond microseconds.
+  inside business hours counts once, as on the clock. Where it was turned back in between, and reads less than before, it is 0.
 -#}
 {% macro business_seconds_between(first_local, second_local) -%}
-cast(cast(
+{%- set seconds -%}
     ({{ mindo._business_seconds_of_days_before(second_local) }} - {{ mindo._business_seconds_of_days_before(first_local) }})
     + ({{ mindo._business_seconds_of_day_until(second_local) }} - {{ mindo._business_seconds_of_day_until(first_local) }})
-as numeric(20, 6)) as {{ mindo.type_double() }})
+{%- endset -%}
+case when {{ second_local }} < {{ first_local }} then 0 else {{ mindo.whole_microseconds(seconds) }} end
 {%- endmacro %}
 
 
 {#- Days from Monday, 5 January 1970: full weeks, and days of the week that is not over. -#}
 {% macro _weeks_and_day(local) %}
-  {%- set days = dbt.datediff("cast('1970-01-05' as date)", 'cast(' ~ local ~ ' as date)', 'day') -%}
+  {%- set days = mindo.days_between("cast('1970-01-05' as date)", 'cast(' ~ local ~ ' as date)') -%}
   {%- set weeks = 'floor(' ~ days ~ ' / 7.0)' -%}
   {{ return({'weeks': weeks, 'day': '(' ~ days ~ ' - 7 * ' ~ weeks ~ ')'}) }}
 {% endmacro %}
@@ -27,8 +28,13 @@ as numeric(20, 6)) as {{ mindo.type_double() }})
 
 {% macro _business_seconds_of_day_until(local) -%}
   {%- set hours = mindo.business_hours() -%}
-case {{ mindo._weeks_and_day(local).day }}{% for n in range(7) if n not in hours.days %} when {{ n }} then 0{% endfor %}
-    else least(greatest({{ mindo.second_of_day(local) }} - {{ hours.start }}, 0), {{ hours.end - hours.start }}) end
+  {%- set open = 'least(greatest(' ~ mindo.second_of_day(local) ~ ' - ' ~ hours.start ~ ', 0), ' ~ (hours.end - hours.start) ~ ')' -%}
+  {%- set closed = range(7) | reject('in', hours.days) | list -%}
+  {%- if closed -%}
+case {{ mindo._weeks_and_day(local).day }}{% for day in closed %} when {{ day }} then 0{% endfor %} else {{ open }} end
+  {%- else -%}
+{{ open }}
+  {%- endif -%}
 {%- endmacro %}
 
 

@@ -27,7 +27,7 @@
 delete from {{ this }}
 where not exists (
     select 1 from {{ ref(versioned.versions) }} as versions
-    where {{ mindo._same(versioned['keys'], 'versions', this) }} and versions._version = {{ this }}._version
+    where {{ mindo._same(versioned['keys'], 'versions', this.identifier) }} and versions._version = {{ this.identifier }}._version
 )
   {%- endif -%}
 {% endmacro %}

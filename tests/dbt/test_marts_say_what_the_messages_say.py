@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +18,7 @@ from tests.support import NOW, START, Laboratory, Message
 
 ZONE = {company: ZoneInfo(ZONES[str(company)].get("timezone", "UTC")) for company in (42, 57, 63)}
 REPLIERS = ("agent", "operator")
+SESSION_GAP = timedelta(hours=24)
 OPENING, CLOSING, DAYS_OPEN = time(9), time(18), range(5)
 Conversation = tuple[int, str]
 Rows = dict[Any, dict[str, Any]]
@@ -94,6 +94,19 @@ def responses(messages: list[Message]) -> list[tuple[Message, datetime]]:
     return found
 
 
+def taken_over(messages: list[Message]) -> list[tuple[Message, Message]]:
+    """Replies, each with the next of its session, where AI agent and operator change."""
+    found, before = [], None
+    for previous, message in zip([None, *messages], messages, strict=False):
+        if previous and sent(message) - sent(previous) > SESSION_GAP:
+            before = None
+        if author(message) in REPLIERS:
+            if before and author(before) != author(message):
+                found.append((before, message))
+            before = message
+    return found
+
+
 def seconds(message: Message, since: datetime) -> float:
     return (sent(message) - since).total_seconds()
 
@@ -120,7 +133,7 @@ def test_conversations_are_counted_and_judged(
     for key, messages in conversations.items():
         row, authors = stored[key], [author(m) for m in messages]
         replies = [a for a in authors if a in REPLIERS]
-        handed = [(a, b) for a, b in pairwise(replies) if a != b]
+        handed = [(author(a), author(b)) for a, b in taken_over(messages)]
         calls = [call for m in messages for call in m.get("tool_calls") or []]
         labels = {
             f"{c['label']}: {text(c['value'])}"
@@ -230,8 +243,8 @@ def test_agents_are_judged_by_their_days(built: Laboratory, conversations: dict[
                 calls[key] += message.get("tool_calls") or []
             else:
                 with_operator[key[:2]].add(conversation)
-        for before, after in pairwise(replies):
-            if (author(before), author(after)) == ("agent", "operator"):
+        for before, _ in taken_over(messages):
+            if author(before) == "agent":
                 handed[number, day(before), before["author"]["id"]].add(conversation)
     assert stored.keys() == wrote.keys()
     for key, row in stored.items():

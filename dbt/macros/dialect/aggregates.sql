@@ -12,6 +12,28 @@ approx_quantiles({{ value }}, 1000 ignore nulls)[safe_offset({{ (fraction * 1000
 {% macro databricks__percentile(value, fraction) %}percentile({{ value }}, {{ fraction }}){% endmacro %}
 
 
+{#- Texts as one, sorted. -#}
+{% macro joined_texts(value, delimiter) %}{{ return(adapter.dispatch('joined_texts', 'mindo')(value, delimiter)) }}{% endmacro %}
+
+{% macro default__joined_texts(value, delimiter) -%}
+listagg({{ value }}, '{{ delimiter }}') within group (order by {{ value }})
+{%- endmacro %}
+
+{% macro duckdb__joined_texts(value, delimiter) %}string_agg({{ value }}, '{{ delimiter }}' order by {{ value }}){% endmacro %}
+
+{% macro postgres__joined_texts(value, delimiter) %}string_agg({{ value }}, '{{ delimiter }}' order by {{ value }}){% endmacro %}
+
+{% macro redshift__joined_texts(value, delimiter) -%}
+listagg({{ value }}, '{{ delimiter }}') within group (order by {{ value }})
+{%- endmacro %}
+
+{% macro bigquery__joined_texts(value, delimiter) %}string_agg({{ value }}, '{{ delimiter }}' order by {{ value }}){% endmacro %}
+
+{% macro databricks__joined_texts(value, delimiter) -%}
+array_join(array_sort(collect_list({{ value }})), '{{ delimiter }}')
+{%- endmacro %}
+
+
 {#- A number of 64 bits that changes with any of the columns, none of which may be empty. -#}
 {% macro fingerprint(columns) %}{{ return(adapter.dispatch('fingerprint', 'mindo')(columns)) }}{% endmacro %}
 
@@ -40,5 +62,9 @@ cast(sum(cast({{ value }} as decimal(38, 0))) as {{ mindo.type_text() }})
 {% macro duckdb__sum_of_fingerprints(value) %}cast(sum({{ value }}) as varchar){% endmacro %}
 
 {% macro postgres__sum_of_fingerprints(value) %}cast(sum({{ value }}) as text){% endmacro %}
+
+{% macro redshift__sum_of_fingerprints(value) -%}
+cast(sum(cast({{ value }} as decimal(38, 0))) as {{ mindo.type_text() }})
+{%- endmacro %}
 
 {% macro bigquery__sum_of_fingerprints(value) %}cast(sum(cast({{ value }} as bignumeric)) as string){% endmacro %}

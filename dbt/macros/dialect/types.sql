@@ -1,6 +1,12 @@
 {#- Names of types that databases don't agree on. -#}
 
-{% macro type_text() %}{{ return(api.Column.translate_type('string')) }}{% endmacro %}
+{#- Text of any length; Redshift cuts what is cast to `text` after 256 bytes. -#}
+{% macro type_text() %}{{ return(adapter.dispatch('type_text', 'mindo')()) }}{% endmacro %}
+
+{% macro default__type_text() %}{{ return('text') }}{% endmacro %}
+{% macro bigquery__type_text() %}{{ return('string') }}{% endmacro %}
+{% macro databricks__type_text() %}{{ return('string') }}{% endmacro %}
+{% macro redshift__type_text() %}{{ return('varchar(65535)') }}{% endmacro %}
 
 
 {% macro type_double() %}{{ return(adapter.dispatch('type_double', 'mindo')()) }}{% endmacro %}

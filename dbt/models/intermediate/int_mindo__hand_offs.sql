@@ -5,7 +5,8 @@
     pre_hook="{{ mindo.drop_outdated('conversation') }}",
 ) }}
 
-{%- set in_order = 'partition by messages.company_id, messages.conversation_id order by messages.message_number' -%}
+{%- set in_order =
+    'partition by messages.company_id, messages.conversation_id, messages.session_number order by messages.message_number' -%}
 
 with conversations as (
 

@@ -24,7 +24,7 @@ window_days as (
 
     select
         windows.*,
-        cast({{ dbt.dateadd('day', 'cast(numbers.generated_number as integer) - 1', 'windows.first_day') }} as date) as occurred_on
+        {{ mindo.days_after('windows.first_day', 'cast(numbers.generated_number as integer) - 1') }} as occurred_on
     from windows
     cross join numbers
 
@@ -99,9 +99,7 @@ days_covered as (
     inner join {{ ref('int_mindo__covered_ranges') }} as ranges
         on days.company_id = ranges.company_id
         and ranges.range_start <= {{ mindo.start_of_day('days.occurred_on', 'days.time_zone') }}
-        and ranges.range_end >= {{ mindo.start_of_day(
-            'cast(' ~ dbt.dateadd('day', 1, 'days.occurred_on') ~ ' as date)', 'days.time_zone'
-        ) }}
+        and ranges.range_end >= {{ mindo.start_of_day(mindo.days_after('days.occurred_on', 1), 'days.time_zone') }}
     where {{ unfiltered }}
 
 )

@@ -92,7 +92,7 @@ labels as (
     select
         company_id,
         conversation_id,
-        {{ dbt.listagg('label', "', '", 'order by label') }} as labels
+        {{ mindo.joined_texts('label', ', ') }} as labels
     from distinct_labels
     group by company_id, conversation_id
 

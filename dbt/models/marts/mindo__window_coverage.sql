@@ -52,6 +52,6 @@ select
     oldest_read_at,
     newest_read_at,
     last_end as covered_until,
-    {{ mindo.seconds_between('last_end', dbt.current_timestamp()) }} / 3600 as age_hours,
+    {{ mindo.seconds_between('last_end', mindo.now()) }} / 3600 as age_hours,
     sum(case when is_gap then 0 else hours end) over ({{ same_filters }}) / nullif(span_hours, 0) as completeness
 from measured
