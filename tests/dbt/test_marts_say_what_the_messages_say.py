@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 
+from tests.dbt.building import PROJECT, dbt, parsed_project
 from tests.dbt.conftest import ZONES
 from tests.support import NOW, START, Laboratory, Message
 
@@ -301,9 +301,16 @@ def text(value: Any) -> str | None:
 
 
 def test_all_of_the_project_is_there(built: Laboratory) -> None:
-    models = {path.stem for path in (Path(__file__).parents[2] / "dbt" / "models").rglob("*.sql")}
+    models = {path.stem for path in (PROJECT / "models").rglob("*.sql")}
     with duckdb.connect(str(built.database), read_only=True) as connection:
         found = connection.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema IN ('mindo_marts', 'mindo_intermediate')"
         ).fetchall()
     assert {name for (name,) in found} == models
+
+
+def test_every_unit_test_of_the_metrics_passes(built: Laboratory) -> None:
+    told = dbt(built.database, "test", "--select", "test_type:unit")
+    assert told.failures == {}
+    tested = {node.model for node in parsed_project().unit_tests.values()}
+    assert tested >= {path.stem for path in (PROJECT / "models" / "marts").glob("*.sql")}
