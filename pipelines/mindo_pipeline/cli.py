@@ -38,6 +38,7 @@ Exit codes
   4    a window would have lost too many messages and was refused
   5    the destination can't be written, or another run is writing
   6    verify: the warehouse does not hold what the API returns
+  7    dbt: a model or a test failed, or the tables are too old
   130  stopped by Ctrl-C or SIGTERM; what was loaded stays
 """
 
@@ -61,16 +62,24 @@ _PANELS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "status": {},
         "verify": {"epilog": _EXIT_CODES},
     },
+    "Models downstream": {"dbt": {}},
     "Change what was loaded": {"state": {}, "forget": {}, "copy": {}},
 }
 
-_GROUPS: Final[dict[str, tuple[str, ...]]] = {"state": ("show", "rewind", "forget")}
+_GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "dbt": ("build", "docs", "freshness"),
+    "state": ("show", "rewind", "forget"),
+}
 """Commands that have commands of their own."""
 
 _GROUP_HELP: Final = {
+    "dbt": """Build dbt models from the tables: conversations, response times, agents and tools by day.
+
+    They are the package in the folder dbt/, which works in a dbt project of your own as well. Needs
+    pip install 'mindo-connector\\[dbt]'. Models are set by \\[dbt.vars] in .dlt/config.toml.""",
     "state": """Show or change what counts as read, which decides what the next run reads.
 
-    `mindo state forget` forgets positions; `mindo forget` forgets people."""
+    `mindo state forget` forgets positions; `mindo forget` forgets people.""",
 }
 
 

@@ -187,6 +187,7 @@ def run(
     window_hours: o.WindowHours = None,
     load_messages: o.LoadMessages = None,
     accept_deletions: o.AcceptDeletions = False,
+    dbt: o.Dbt = False,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
     as_json: o.Json = False,
@@ -199,9 +200,16 @@ def run(
     read whole is named, left as it was, and read again by the next run.
 
     With --from it reads that range instead, moves no watermark and notes no gap: what failed is read by the same command.
+
+    With --dbt the models are built and tested afterwards, also where windows are missing (exit codes 3 and 4, which then go
+    over dbt's 7: what is missing can be why a test fails).
     """
 
     def body(session: Session) -> Verdict:
+        if dbt:
+            from .transforming.commands import run_and_build_command
+
+            return run_and_build_command(session, _given(context), destination, dataset, load_messages)
         from .loading import run_command
 
         return run_command(session, _given(context), destination, dataset, load_messages)
@@ -367,6 +375,81 @@ def state_forget(
     execute("state forget", body, as_json, quiet)
 
 
+def dbt_build(
+    full_refresh: o.FullRefresh = False,
+    select: o.Select = None,
+    exclude: o.Exclude = None,
+    variables: o.Variables = None,
+    threads: o.Threads = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    artifacts: o.Artifacts = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Build the dbt models from the tables, and test them. On DuckDB files and PostgreSQL.
+
+    Models are in the schemas <dataset>_marts and <dataset>_intermediate. Only conversations that have changed since the last
+    build are made anew. dbt gets the credentials of the pipeline; its own configuration and environment don't count. If it
+    is stopped, every table is whole: as it was or as it will be.
+
+    Each test that fails is named, with exit code 7. The texts of database errors are not shown, as they can quote messages.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .transforming.commands import build_command, prepare_building
+        from .warehouse import Warehouse
+
+        warehouse = Warehouse(destination, dataset)
+        building = prepare_building(warehouse, full_refresh, select, exclude, variables, threads, artifacts)
+        return build_command(session, building)
+
+    execute("dbt build", body, as_json, quiet)
+
+
+def dbt_docs(
+    out: o.Out = None,
+    variables: o.Variables = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write the documentation of the models, with their columns and how they depend on each other, as one page.
+
+    Nothing is built. The page has names and SQL in it, no rows.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .transforming.commands import docs_command
+        from .warehouse import Warehouse
+
+        return docs_command(session, Warehouse(destination, dataset), out, variables)
+
+    execute("dbt docs", body, as_json, quiet)
+
+
+def dbt_freshness(
+    variables: o.Variables = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Tell whether the tables are loaded far enough up to now; exit code 7 if not.
+
+    By the ledger, never by traffic. The variables mindo_freshness_warn_hours and mindo_freshness_error_hours say how far.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .transforming.commands import freshness_command
+        from .warehouse import Warehouse
+
+        return freshness_command(session, Warehouse(destination, dataset), variables)
+
+    execute("dbt freshness", body, as_json, quiet)
+
+
 def copy(
     to: o.CopyTo = None,
     to_dataset: o.CopyToDataset = None,
@@ -410,9 +493,10 @@ def forget(
 
     Of a contact go all messages that it wrote, and the whole of each conversation in which no other contact wrote. Of a
     conversation goes every message. Classifications, extractions and tool calls go with them. A DuckDB file is written anew,
-    because it would keep the text of deleted rows; that needs as much free space as the file has. A row in audit_log tells
-    of it, without any content. If it is stopped, the same command goes on. Tables that you made from these, backups and
-    copies are yours to clean.
+    because it would keep the text of deleted rows; that needs as much free space as the file has. Of dbt's models in
+    <dataset>_marts and <dataset>_intermediate go the rows of all these conversations, and `mindo dbt build` makes what is left
+    of them anew. A row in audit_log tells of it, without any content. If it is stopped, the same command goes on. Other tables
+    that you made from these, backups and copies are yours to clean.
     """
 
     def body(session: Session) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mindo import Coverage
@@ -11,12 +11,15 @@ from mindo.columns import CHILD_TABLES, MESSAGES
 from mindo.coverage import Forgotten
 
 from .errors import DestinationError
+from .model_tables import ModelTable, count_rows
 from .warehouse import Warehouse
 
 ERASED_TABLES: Final = (*CHILD_TABLES.values(), MESSAGES)
 """In the order in which rows are deleted: children first."""
 
 _MOST_PARAMETERS: Final = 1_000
+_WITHOUT_ID: Final = ""
+"""Stands for the conversation of messages that have none."""
 
 # whoever is no contact, an agent or an operator, is not somebody whose words have to stay
 _ONLY_THEIRS = f"""
@@ -39,14 +42,17 @@ class Erasure:
         shared: Conversations in which other contacts wrote as well.
         rows: Rows by subject (an id that was asked for, or a conversation that a load found) and company, for each table;
             a row counts for one subject only.
-        conversations: Conversations of which something goes, by company.
+        conversations: Conversations of which something goes, by company; of those without an id only that there are some.
+        models: Rows in tables that dbt has built, of all these conversations: they go as a whole, and the next build makes
+            what is left of them anew.
     """
 
     asked: Forgotten
     whole: dict[str, str]
     shared: frozenset[str]
     rows: dict[tuple[str, int], dict[str, int]]
-    conversations: dict[int, int]
+    conversations: dict[int, frozenset[str]]
+    models: dict[ModelTable, int]
 
     @property
     def forgotten(self) -> Forgotten:
@@ -63,6 +69,11 @@ class Erasure:
         """Subjects of which the warehouse holds nothing."""
         there = {subject for subject, _ in self.rows}
         return [subject for subject in self.subjects if subject not in there]
+
+    @property
+    def conversations_with_id(self) -> int:
+        """Conversations of which something goes, as far as they have an id."""
+        return sum(len(ids - {_WITHOUT_ID}) for ids in self.conversations.values())
 
     @property
     def total(self) -> dict[str, int]:
@@ -99,9 +110,11 @@ def plan_erasure(warehouse: Warehouse, asked: Forgotten, coverage: Coverage) -> 
             for name in own:
                 rows.setdefault((name, int(company_id)), dict.fromkeys(ERASED_TABLES, 0))
             rows[own[0], int(company_id)][table] += int(row["n"])
-            conversations.setdefault(int(company_id), set()).add(row["conversation_id"] or "")
-    shared = frozenset().union(*conversations.values()) - forgotten.conversations - forgotten.derived - {""}
-    return Erasure(asked, whole, shared, rows, {company: len(ids - {""}) for company, ids in conversations.items()})
+            conversations.setdefault(int(company_id), set()).add(row["conversation_id"] or _WITHOUT_ID)
+    shared = frozenset().union(*conversations.values()) - forgotten.conversations - forgotten.derived - {_WITHOUT_ID}
+    touched = {company: frozenset(ids) for company, ids in conversations.items()}
+    erasure = Erasure(asked, whole, shared, rows, touched, {})
+    return replace(erasure, models=dict(count_rows(warehouse, _conversations(erasure))))
 
 
 def erase(warehouse: Warehouse, erasure: Erasure) -> None:
@@ -111,10 +124,19 @@ def erase(warehouse: Warehouse, erasure: Erasure) -> None:
         DestinationError: If a statement fails, or rows are still there afterwards.
     """
     filled = [table for table in ERASED_TABLES if erasure.total[table]]
+    of_models = [
+        (f"DELETE FROM {table.template} WHERE {condition}", ids)
+        for table in erasure.models
+        for condition, ids in _conversations(erasure)
+    ]
+    # together: without the messages, nobody could tell any more which rows of the models are theirs
     warehouse.change(
-        (f"DELETE FROM {{{table}}} WHERE {condition}", ids)
-        for table in filled
-        for condition, ids in _conditions(erasure.forgotten)
+        of_models
+        + [
+            (f"DELETE FROM {{{table}}} WHERE {condition}", ids)
+            for table in filled
+            for condition, ids in _conditions(erasure.forgotten)
+        ]
     )
     warehouse.empty_staging(ERASED_TABLES)
     if any(True for table in ERASED_TABLES for _ in _rows_of(warehouse, table, erasure.forgotten)):
@@ -153,6 +175,16 @@ def _conditions(forgotten: Forgotten) -> Iterator[tuple[str, Sequence[str]]]:
     for column, ids in (("author__id", forgotten.contacts), ("conversation_id", conversations)):
         for batch in _batches(sorted(ids)):
             yield f"{column} IN ({_marks(batch)})", batch
+
+
+def _conversations(erasure: Erasure) -> Iterator[tuple[str, Sequence[str]]]:
+    """All conversations of which something goes or went, in the same way."""
+    touched = frozenset[str]().union(*erasure.conversations.values())
+    if _WITHOUT_ID in touched:
+        yield "conversation_id IS NULL", ()
+    forgotten = erasure.forgotten
+    for batch in _batches(sorted(touched.union(forgotten.conversations, forgotten.derived) - {_WITHOUT_ID})):
+        yield f"conversation_id IN ({_marks(batch)})", batch
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

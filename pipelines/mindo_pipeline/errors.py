@@ -162,7 +162,13 @@ def _line(error: BaseException) -> str | None:
         )
     if found := _MISSING_DATABASE.search(text):
         return _LINES_BY_CODE["3D000"] if found[1] == "database" else _WRONG_USER
-    return next((line for sign, line in _LINES_BY_TEXT if sign in text), None)
+    return known_line(text)
+
+
+def known_line(text: str) -> str | None:
+    """What we say of an error of which only the text is there; nothing of it is quoted."""
+    lower = text.lower()
+    return next((line for sign, line in _LINES_BY_TEXT if sign in lower), None)
 
 
 def _code(error: BaseException) -> str | int | None:

@@ -20,5 +20,7 @@ class ExitCode(IntEnum):
     """The destination can't be written, or another run is writing."""
     DIFFERENT = 6
     """`mindo verify` found that the warehouse does not hold what the API returns."""
+    DBT = 7
+    """A model could not be built, a test of dbt failed, or a source is too old."""
     INTERRUPTED = 130
     """Stopped by the user (Ctrl-C) or by SIGTERM."""

@@ -61,7 +61,7 @@ def forget_command(
     _show(session, warehouse, planned)
     confirm(session, _question(planned), is_confirmed)
     try:
-        with warehouse.writing():
+        with warehouse.models_held(), warehouse.writing():
             # a load that was under way may have brought more of them
             erasure = plan_erasure(warehouse, asked, warehouse.coverage)
             entries = _record(warehouse, erasure, session.started)
@@ -75,7 +75,8 @@ def forget_command(
     _describe(session, warehouse, erasure)
     session.document["erased"] = True
     what = f"erased: {_counted_rows(erasure)}" if erasure.rows else "nothing of it was there"
-    return Verdict(ExitCode.COMPLETE, f"{what}; {done}. Later runs leave out who was forgotten.")
+    rebuilt = " `mindo dbt build` makes what is left of their conversations anew." if erasure.models else ""
+    return Verdict(ExitCode.COMPLETE, f"{what}; {done}. Later runs leave out who was forgotten.{rebuilt}")
 
 
 def _parse(contacts: Sequence[str], conversations: Sequence[str]) -> Forgotten:
@@ -165,6 +166,7 @@ def _describe(session: Session, warehouse: Warehouse, erasure: Erasure) -> None:
             {"subject": subject, "company_id": company_id, "rows": counts}
             for (subject, company_id), counts in sorted(erasure.rows.items())
         ],
+        "models": {f"{table.schema}.{table.name}": rows for table, rows in sorted(erasure.models.items())},
         "erased": False,
     }
 
@@ -184,8 +186,13 @@ def _show(session: Session, warehouse: Warehouse, erasure: Erasure) -> None:
         session.show(f"{clean(warehouse.location)}, dataset {clean(warehouse.dataset)}", table)
         forgotten = erasure.forgotten
         whole = len(forgotten.conversations | forgotten.derived)
-        part = sum(erasure.conversations.values())
+        part = erasure.conversations_with_id
         session.show(f"Of {counted(part, 'conversation')} some messages or all go.") if whole < part else None
+    if erasure.models:
+        session.show(
+            f"Of all these conversations {counted(sum(erasure.models.values()), 'row')} of dbt's models go as well, until they"
+            " are built again."
+        )
     for subject in erasure.missing:
         session.note(
             f"{clean(subject)}: the warehouse holds nothing of it; it is noted, so that later runs leave it out"
@@ -202,6 +209,6 @@ def _counted_rows(erasure: Erasure) -> str:
     companies = {company for _, company in erasure.rows}
     return (
         f"{counted(total[MESSAGES], 'message')} and {counted(lists, 'row')} of their lists,"
-        f" in {counted(sum(erasure.conversations.values()), 'conversation')}"
+        f" in {counted(erasure.conversations_with_id, 'conversation')}"
         f" of {counted(len(companies), 'company', 'companies')}"
     )

@@ -46,8 +46,13 @@ def run_command(
     session: Session, given: dict[str, Any], destination: str | None, dataset: str | None, load_messages: str | None
 ) -> Verdict:
     """The nightly increment, or an explicit range."""
+    return load_increment(session, resolve_options(given), Warehouse(destination, dataset), load_messages)
+
+
+def load_increment(session: Session, options: Options, warehouse: Warehouse, load_messages: str | None) -> Verdict:
+    """The same into a warehouse that is open already."""
     read = partial(run_increment, load_messages=parse_load_messages(load_messages))
-    return load(session, resolve_options(given), Warehouse(destination, dataset), read, partial(drop_demo, session))
+    return load(session, options, warehouse, read, partial(drop_demo, session))
 
 
 def backfill_command(

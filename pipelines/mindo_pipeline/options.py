@@ -10,6 +10,7 @@ _READ = "What to read"
 _HOW = "How to read"
 _WHERE = "Where to load"
 _COPIED = "What to copy"
+_MODELS = "What to build"
 _OUTPUT = "Output"
 
 Text = str | None
@@ -127,6 +128,52 @@ Destination = Annotated[
 Dataset = Annotated[
     Text,
     typer.Option("--dataset", metavar="NAME", rich_help_panel=_WHERE, help="Dataset (schema). By default mindo."),
+]
+Dbt = Annotated[
+    bool,
+    typer.Option(
+        "--dbt",
+        rich_help_panel=_MODELS,
+        help="Then build and test the dbt models, as `mindo dbt build` does; needs DuckDB or PostgreSQL.",
+    ),
+]
+FullRefresh = Annotated[
+    bool,
+    typer.Option("--full-refresh", rich_help_panel=_MODELS, help="Build incremental models anew from all messages."),
+]
+Select = Annotated[
+    Text,
+    typer.Option(
+        "--select", metavar="NODES", rich_help_panel=_MODELS, help="Only these, in dbt's syntax: mindo__conversations+."
+    ),
+]
+Exclude = Annotated[
+    Text, typer.Option("--exclude", metavar="NODES", rich_help_panel=_MODELS, help="All but these, in dbt's syntax.")
+]
+Variables = Annotated[
+    Text,
+    typer.Option(
+        "--vars",
+        metavar="YAML",
+        rich_help_panel=_MODELS,
+        help="Variables of the package, like '{mindo_session_gap_minutes: 60}'; over \\[dbt.vars] of .dlt/config.toml.",
+    ),
+]
+Threads = Annotated[
+    Text,
+    typer.Option("--threads", metavar="N", rich_help_panel=_MODELS, help="Models built at once. By default 4."),
+]
+Artifacts = Annotated[
+    Text,
+    typer.Option(
+        "--artifacts",
+        metavar="FOLDER",
+        rich_help_panel=_OUTPUT,
+        help="Keep dbt's own results, compiled SQL and log there. They can quote values from messages.",
+    ),
+]
+Out = Annotated[
+    Text, typer.Option("--out", metavar="FOLDER", rich_help_panel=_OUTPUT, help="Where index.html is written.")
 ]
 CopyFrom = Annotated[
     Text,

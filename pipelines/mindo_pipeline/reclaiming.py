@@ -20,6 +20,7 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 from mindo.sql import identifier, literal
 
 from .erasing import ERASED_TABLES
+from .model_tables import tables_of_conversations
 from .unfinished import sync_folder
 from .warehouse import Warehouse
 
@@ -82,7 +83,7 @@ def compact(warehouse: Warehouse) -> None:
 
 
 def rewrite(warehouse: Warehouse) -> None:
-    """Makes a database server, or SQLite, write the four tables anew, and what it keeps of their staging dataset.
+    """Makes a database server, or SQLite, write the four tables anew, what it keeps of their staging dataset, and dbt's models.
 
     Raises:
         NotReclaimed: If that fails.
@@ -98,6 +99,8 @@ def rewrite(warehouse: Warehouse) -> None:
                     for sql in dict.fromkeys(statement.format(table=name, dataset=dataset) for name in names if there):
                         with contextlib.suppress(DatabaseUndefinedRelation):
                             client.execute_sql(sql)
+            for model in tables_of_conversations(warehouse):
+                client.execute_sql(statement.format(table=model.sql))
     except DatabaseException as error:
         raise NotReclaimed(f"writing the four tables anew failed ({type(error).__name__}); do it by hand") from error
 

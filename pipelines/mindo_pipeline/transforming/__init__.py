@@ -1,0 +1,1 @@
+"""The dbt project downstream, run on the warehouse with the pipeline's credentials."""
