@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,10 +31,34 @@ settings.register_profile("torture", max_examples=30, stateful_step_count=40, da
 settings.load_profile("torture" if os.environ.get("MINDO_TORTURE") else "ci" if os.environ.get("CI") else "quick")
 
 
+class WithoutPandas:
+    """Says at once that there is no pandas: DuckDB looks for it at every value it is given, five hundred times in a run."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, WithoutPandas)
+
+
 def pytest_collection_finish() -> None:
-    """Keeps what was imported, which stays to the end, out of each collection of garbage."""
+    """Keeps what was imported, which stays to the end, out of each collection of garbage, and nothing else."""
     gc.collect()
     gc.freeze()
+    # so does a run; of one among hundreds in a process the private folders would stay, and each later run looks into them
+    gc.freeze = lambda: None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps temporary files of this process apart from all others: runs look for what killed ones have left there."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(autouse=True)

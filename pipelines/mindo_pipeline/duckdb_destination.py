@@ -21,6 +21,7 @@ from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs, Referenc
 from mindo.strategies import REPLACED_TABLES
 
 from .duckdb_replacing import read_parquet, replace_windows
+from .resolved_once import ResolvedOnce
 
 _NEW, _STARTED, _COMPLETED = map(
     Path, (PackageStorage.NEW_JOBS_FOLDER, PackageStorage.STARTED_JOBS_FOLDER, PackageStorage.COMPLETED_JOBS_FOLDER)
@@ -104,7 +105,7 @@ def _files(folder: Path, tables: Collection[str | None]) -> list[str]:
     ]
 
 
-class ReplacingDuckDb(dlt.destinations.duckdb):
+class ReplacingDuckDb(ResolvedOnce, dlt.destinations.duckdb):
     """dlt's `duckdb` with the client above."""
 
     @property

@@ -251,7 +251,7 @@ def _run_plan(
                     source = load_source(reader, load, record, list(companies), load_messages)
                     try:
                         with warehouse.loading():
-                            info = warehouse.pipeline.run(source, table_format=warehouse.table_format)
+                            info = warehouse.run(source)
                     except BaseException:
                         warehouse.note_failed_load([window.read.window for window in load.complete], options.selection)
                         raise

@@ -19,10 +19,12 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import Destination
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.common.pipeline import LoadInfo
+from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.extract import DltSource
 from dlt.pipeline.trace import TRACE_FILE_NAME
 from filelock import FileLock, Timeout
 
@@ -41,6 +43,7 @@ from .errors import DestinationError, destination_line
 from .locks import destination_lock, has_lock
 from .pending import drop_staging, finish_packages
 from .probing import probe_writing
+from .resolved_once import resolved_once
 from .unfinished import Unfinished
 from .unusable import require_table_format, unusable_line
 
@@ -71,6 +74,7 @@ class Warehouse:
         file: The file of a DuckDB warehouse; `None` for any other destination.
         pipeline: The pipeline that the last `reading` or `writing` opened.
         unfinished: Windows whose load failed.
+        cache: A folder for what is quicker to keep than to make again; holds no rows.
         on_wait: Called when another run has to be waited for.
 
     Raises:
@@ -99,8 +103,9 @@ class Warehouse:
             self._takes_many = has_lock(client)
             self._has_indexes = has_indexes(client.capabilities)
             self._has_private_staging = self.file is None and _has_staging(client)
+            self._reader = self._factory if self.file is None else _read_only(client)
             if self.file is not None:
-                self.pipeline = self._open_pipeline(self._scratch.path, _read_only(client))
+                self.pipeline = self._open_pipeline(self._scratch.path, self._reader)
         except _UNUSABLE as error:
             raise ConfigurationError(unusable_line(self.destination, error)) from error
         except Exception as error:
@@ -111,6 +116,7 @@ class Warehouse:
         self._root = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
         self._folder = self._root
         self.unfinished = Unfinished(self._root / "unfinished.json")
+        self.cache = self._root / "cache"
         self.on_wait: Callable[[], None] = lambda: None
         self._is_shared = False
         self._keeps_packages = False
@@ -151,9 +157,7 @@ class Warehouse:
                     with self._held() if self._is_shared else nullcontext():
                         self._catch_up()
                     if self.holds_unfinished_copy and not completes_copy:
-                        raise DestinationError(
-                            f"{self.location}: holds part of a copy only; give the same `mindo copy` once more."
-                        )
+                        raise self._is_part_of_copy()
                 except (ConfigurationError, DestinationError):
                     raise
                 except Exception as error:
@@ -196,17 +200,71 @@ class Warehouse:
                 raise self._error(error, "its tables can't be indexed") from error
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
+    def modelling(self) -> Iterator[None]:
+        """Holds the warehouse for a program that builds models from the tables, and gets its state as `reading` does.
+
+        Nobody else can write to a DuckDB file meanwhile. Elsewhere loads go on, and others who build models wait.
+
+        Raises:
+            DestinationError: If it can't be held or read, or holds part of a copy only.
+        """
+        self._is_shared = False
+        with nullcontext() if self._takes_many else self._locked():
+            self._check_file()
+            with self.models_held():
+                # not in the folder of a run, which belongs to others by now
+                self.pipeline = self._open_pipeline(self._scratch.path, self._reader)
+                self.reading()
+                if self.holds_unfinished_copy:
+                    raise self._is_part_of_copy()
+                yield
+
+    @contextmanager
+    def models_held(self) -> Iterator[None]:
+        """Keeps others who build models away, where the destination has locks.
+
+        Raises:
+            DestinationError: If it can't be held, or could not be held to the end.
+        """
+        with self._held(" dbt"):
+            yield
+
+    @contextmanager
+    def _held(self, purpose: str = "") -> Iterator[None]:
         """Keeps writers on other machines away, where the destination has locks."""
         with ExitStack() as stack:
             if self._takes_many:
                 try:
                     client = self._open_pipeline(self._scratch.path).destination_client()
-                    stack.enter_context(destination_lock(client, self.dataset, self.on_wait))
+                    stack.enter_context(destination_lock(client, f"{self.dataset}{purpose}", self.on_wait))
                 except DestinationError:
                     raise
                 except Exception as error:
                     raise self._error(error, "it can't be locked") from error
+            yield
+
+    def run(self, source: DltSource) -> LoadInfo:
+        """Extracts, normalizes and loads a source, as `run` of a dlt pipeline does, in the state that is there. Needs `loading`.
+
+        Raises:
+            PipelineStepFailed: If a step fails.
+        """
+        self.pipeline.activate()
+        self.pipeline.extract(source, table_format=self.table_format)
+        self.pipeline.normalize()
+        with self.opened():
+            return self.pipeline.load()
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keeps a DuckDB file open for what is done in several steps: to open it takes longer than most of them.
+
+        Whoever would have to wait for a step waits for all of them. If it can't be opened, that is for the first step to tell.
+        """
+        with ExitStack() as stack:
+            if self.file is not None:
+                with suppress(DestinationConnectionError):
+                    stack.enter_context(self.pipeline.destination_client())  # type: ignore[arg-type]
             yield
 
     def note_failed_load(self, windows: Iterable[Window], selection: Selection) -> None:
@@ -276,7 +334,8 @@ class Warehouse:
             DestinationError: If the dataset can't be dropped.
         """
         try:
-            with self.loading(), self.pipeline.sql_client() as client:
+            # not `loading`, which makes indexes of the tables at its end
+            with self._held() if self._is_shared else nullcontext(), self.pipeline.sql_client() as client:
                 for scope in (nullcontext(), client.with_staging_dataset()):
                     with scope:
                         if client.has_dataset():
@@ -379,6 +438,9 @@ class Warehouse:
     def _error(self, error: Exception, otherwise: str) -> DestinationError:
         return DestinationError(f"{self.location}: {destination_line(error, otherwise)}.")
 
+    def _is_part_of_copy(self) -> DestinationError:
+        return DestinationError(f"{self.location}: holds part of a copy only; give the same `mindo copy` once more.")
+
     def _folders(self) -> list[Path]:
         """The folders that runs on this machine use, each for one run at a time."""
         others = range(1, _RUNS_AT_ONCE) if self._takes_many else ()
@@ -444,8 +506,9 @@ class Warehouse:
                     if is_free:
                         self._finish_pending(self._open_pipeline(folder))
                         _remove(folder / PIPELINE_NAME)
-        self._drop_local_state()
-        self._delete_ledger_rows_of_failed_loads()
+        with self.opened():
+            self._drop_local_state()
+            self._delete_ledger_rows_of_failed_loads()
 
     def _finish_pending(self, pipeline: dlt.Pipeline) -> None:
         if pipeline.has_pending_data:
@@ -555,9 +618,9 @@ def _read_only(client: Any) -> Any:
 
 def _destination(name: str) -> Any:
     """The destination that dlt knows by that name; our own in place of dlt's DuckDB."""
-    destination = Destination.from_reference(name)
+    destination: Any = Destination.from_reference(name)
     if type(destination) is not dlt.destinations.duckdb:
-        return destination
+        return resolved_once(destination)
     return ReplacingDuckDb(**destination.config_params, **destination.caps_params)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import dlt
 import pyarrow as pa
+from dlt.destinations.sql_client import WithSqlClient
 
 from .columns import DECLARED
 from .strategies import latest_sql, only_appends
@@ -75,7 +76,8 @@ def open_queries(pipeline: dlt.Pipeline, schema: dlt.Schema) -> Iterator[Queries
             yield Queries(lake, lake.make_qualified_table_name)
         return
     appends = only_appends(client.capabilities)
-    with pipeline.sql_client(name) as sql_client:
+    # the pipeline's is of another client, which would have to be configured as well
+    with client.sql_client if isinstance(client, WithSqlClient) else pipeline.sql_client(name) as sql_client:
         qualified = sql_client.make_qualified_table_name
 
         def name_of(table: str) -> str:

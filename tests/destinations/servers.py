@@ -26,6 +26,8 @@ import requests
 from filelock import FileLock
 
 _PATIENCE_SECONDS = 60
+# where any user may read, whatever tests do to the folder of temporary files
+_FOLDER = os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 
 
 class ServerMissing(Exception):
@@ -166,7 +168,7 @@ def _unpack_debian_packages(downloads: Path, root: Path) -> None:
 @contextmanager
 def _server_folder() -> Iterator[Path]:
     # short, as the path of a socket may have 100 characters only
-    folder = Path(tempfile.mkdtemp(prefix="mindo-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+    folder = Path(tempfile.mkdtemp(prefix="mindo-", dir=_FOLDER))
     try:
         yield folder
     finally:

@@ -181,7 +181,8 @@ def test_no_watermark_ever_passes_a_hole(data: st.DataObject) -> None:
                 assert last_mark is None or mark >= last_mark
             last_mark = mark
         everything = set(range(start, now))
-        if everything <= complete_once and not broken & everything:
+        # without a window to read nothing is recorded, also if the hole that held the mark lies before the start by now
+        if planned and everything <= complete_once and not broken & everything:
             assert last_mark is not None
             assert last_mark >= ORIGIN + now * HOUR
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import ssl
 import stat
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import pytest
@@ -63,6 +65,7 @@ def canaries(monkeypatch: pytest.MonkeyPatch, isolated: Path) -> Iterator[Emulat
             monkeypatch.setenv(name, value)
         for name in ("home", "tmp"):
             (isolated / name).mkdir()
+        monkeypatch.setenv("HOME", str(isolated / "home"))
         monkeypatch.setenv("TMPDIR", str(isolated / "tmp"))
         monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
         monkeypatch.setenv("MINDO_DEBUG", "1")
@@ -70,11 +73,15 @@ def canaries(monkeypatch: pytest.MonkeyPatch, isolated: Path) -> Iterator[Emulat
 
 
 def run(*arguments: str, **environment: str) -> Result:
-    return finish(start(*arguments, **environment))
+    """Runs it in a child process that has everything imported."""
+    with mock.patch.dict(os.environ, environment):
+        ended = run_and_kill(_main, ["mindo", "run", *arguments])
+    assert ended.code is not None
+    return Result(ended.code, ended.out, ended.err)
 
 
-def start(*arguments: str, **environment: str):  # type: ignore[no-untyped-def]
-    return spawn("run", *arguments, HOME=str(Path("home").absolute()), **environment)
+def start(*arguments: str):  # type: ignore[no-untyped-def]
+    return spawn("run", *arguments, HOME=os.environ["HOME"])
 
 
 def assert_no_trace(*results: Result) -> None:
@@ -114,7 +121,7 @@ def assert_silent(data: bytes, where: str) -> None:
 
 
 def test_a_run_that_ends_well(canaries: Emulator[World]) -> None:
-    first, second = run("--json"), run("--load-messages", "5")
+    first, second = finish(start("--json")), run("--load-messages", "5")
     assert (first.code, second.code) == (0, 0)
     assert count("messages") == canaries.world.count()
     assert_no_trace(first, second)
@@ -219,10 +226,13 @@ def test_what_a_killed_run_left_goes_though_the_destination_refuses_it(canaries:
     assert_no_trace(again)
 
 
-def _main(arguments: list[str]) -> None:
+def _main(arguments: list[str]) -> object:
     """The console script in a child of its own; it makes all files its owner's only."""
     sys.argv = arguments
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
 
 
 def test_a_folder_for_temporary_files_that_can_not_be_written_is_one_clear_line(
@@ -354,7 +364,7 @@ def test_nobody_but_the_api_is_asked_for_anything(
     # as it is without any configuration of dlt
     for name in ("RUNTIME__DLTHUB_TELEMETRY", "RUNTIME__LOG_LEVEL", "MINDO_DEBUG"):
         monkeypatch.delenv(name)
-    result = finish(spawn(*command, HOME=str(Path("home").absolute())))
+    result = finish(spawn(*command, HOME=os.environ["HOME"]))
     assert result.code in (0, 2)
     hosts = set(log.read_text().split()) if log.exists() else set()
     assert hosts <= {"127.0.0.1"}
