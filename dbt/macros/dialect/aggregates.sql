@@ -1,15 +1,46 @@
-{#- A percentile with interpolation; empty values don't count. BigQuery has only an approximate one as an aggregate. -#}
+{#-
+  A percentile with interpolation of each group; empty values don't count. BigQuery has it for windows only, and Redshift
+  orders all aggregates of a query by one value, so there the rows of the query have to come from with_percentiles.
+-#}
 {% macro percentile(value, fraction) %}{{ return(adapter.dispatch('percentile', 'mindo')(value, fraction)) }}{% endmacro %}
 
 {% macro default__percentile(value, fraction) %}percentile_cont({{ fraction }}) within group (order by {{ value }}){% endmacro %}
 
 {% macro duckdb__percentile(value, fraction) %}quantile_cont({{ value }}, {{ fraction }}){% endmacro %}
 
-{% macro bigquery__percentile(value, fraction) -%}
-approx_quantiles({{ value }}, 1000 ignore nulls)[safe_offset({{ (fraction * 1000) | int }})]
+{% macro databricks__percentile(value, fraction) %}percentile({{ value }}, {{ fraction }}){% endmacro %}
+
+{% macro bigquery__percentile(value, fraction) %}min({{ mindo._percentile_column(value, fraction) }}){% endmacro %}
+
+{% macro redshift__percentile(value, fraction) %}min({{ mindo._percentile_column(value, fraction) }}){% endmacro %}
+
+{% macro _percentile_column(value, fraction) %}percentile_{{ local_md5(value ~ fraction)[:12] }}{% endmacro %}
+
+
+{#- A table to group by `keys` and to take percentiles 0.5 and 0.95 of `values` from. -#}
+{% macro with_percentiles(table, keys, values) %}{{ return(adapter.dispatch('with_percentiles', 'mindo')(table, keys, values)) }}{% endmacro %}
+
+{% macro default__with_percentiles(table, keys, values) %}{{ table }}{% endmacro %}
+
+{% macro bigquery__with_percentiles(table, keys, values) -%}
+(
+        select
+            *{% for value in values %}{% for fraction in [0.5, 0.95] %},
+            percentile_cont({{ value }}, {{ fraction }}) over (partition by {{ keys | join(', ') }})
+                as {{ mindo._percentile_column(value, fraction) }}{% endfor %}{% endfor %}
+        from {{ table }}
+    ) as with_percentiles
 {%- endmacro %}
 
-{% macro databricks__percentile(value, fraction) %}percentile({{ value }}, {{ fraction }}){% endmacro %}
+{% macro redshift__with_percentiles(table, keys, values) -%}
+(
+        select
+            *{% for value in values %}{% for fraction in [0.5, 0.95] %},
+            percentile_cont({{ fraction }}) within group (order by {{ value }}) over (partition by {{ keys | join(', ') }})
+                as {{ mindo._percentile_column(value, fraction) }}{% endfor %}{% endfor %}
+        from {{ table }}
+    ) as with_percentiles
+{%- endmacro %}
 
 
 {#- Texts as one, sorted. -#}

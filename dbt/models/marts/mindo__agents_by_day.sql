@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='append',
     on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('day') }}",
 ) }}
@@ -49,7 +48,11 @@ agent_days as (
         {{ mindo.percentile('response_business_seconds', 0.5) }} as median_response_business_seconds,
         {{ mindo.percentile('response_business_seconds', 0.95) }} as p95_response_business_seconds,
         max(_version) as _version
-    from messages
+    from {{ mindo.with_percentiles(
+        'messages',
+        ['company_id', 'occurred_on', 'author_id', 'author_type'],
+        ['response_seconds', 'response_business_seconds'],
+    ) }}
     where author_type = 'agent'
     group by company_id, occurred_on, author_id
 

@@ -56,7 +56,9 @@ days_written as (
         {{ mindo.percentile('response_seconds', 0.95) }} as p95_response_seconds,
         {{ mindo.percentile('response_business_seconds', 0.5) }} as median_response_business_seconds,
         {{ mindo.percentile('response_business_seconds', 0.95) }} as p95_response_business_seconds
-    from {{ ref('int_mindo__messages') }}
+    from {{ mindo.with_percentiles(
+        ref('int_mindo__messages'), ['company_id', 'occurred_on'], ['response_seconds', 'response_business_seconds']
+    ) }}
     group by company_id, occurred_on
 
 ),

@@ -1,11 +1,14 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='append',
     on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('conversation') }}",
 ) }}
 
-{%- set responders = {'': none, 'ai_': 'agent', 'operator_': 'operator'} %}
+{%- set responders = {'': none, 'ai_': 'agent', 'operator_': 'operator'} -%}
+{%- set response_times = [] -%}
+{%- for prefix in responders -%}
+{%- do response_times.extend([prefix ~ 'response_seconds', prefix ~ 'response_business_seconds']) -%}
+{%- endfor %}
 
 with conversations as (
 
@@ -17,6 +20,11 @@ messages as (
 
     select
         messages.*,
+        {% for prefix, author_type in responders.items() if author_type -%}
+        case when messages.author_type = '{{ author_type }}' then messages.response_seconds end as {{ prefix }}response_seconds,
+        case when messages.author_type = '{{ author_type }}' then messages.response_business_seconds end
+            as {{ prefix }}response_business_seconds,
+        {% endfor -%}
         min(case when messages.author_type = 'contact' then messages.message_number end)
             over (partition by messages.company_id, messages.conversation_id) as first_contact_message,
         coalesce(companies.time_zone, {{ mindo.default_time_zone() }}) as time_zone
@@ -43,14 +51,14 @@ measured as (
         min(case when {{ reply }} and message_number > first_contact_message then occurred_at end) as first_{{ prefix }}response_at,
         count(case when {{ response }} then 1 end) as {{ prefix }}responses,
         {% for unit in ['seconds', 'business_seconds'] -%}
-        {%- set value = 'case when ' ~ response ~ ' then response_' ~ unit ~ ' end' -%}
+        {%- set value = prefix ~ 'response_' ~ unit -%}
         {{ mindo.percentile(value, 0.5) }} as median_{{ prefix }}response_{{ unit }},
         {{ mindo.percentile(value, 0.95) }} as p95_{{ prefix }}response_{{ unit }},
         {% endfor %}
         {%- endfor -%}
         max(response_seconds) as longest_response_seconds,
         max(_version) as _version
-    from messages
+    from {{ mindo.with_percentiles('messages', ['company_id', 'conversation_id'], response_times) }}
     group by company_id, conversation_id
 
 ),

@@ -2,7 +2,6 @@
 
 {{ config(
     materialized='incremental',
-    incremental_strategy='append',
     on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('conversation') }}",
 ) }}

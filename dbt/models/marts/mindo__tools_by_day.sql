@@ -1,7 +1,6 @@
 {{ config(
     enabled=var('mindo_using_tool_calls'),
     materialized='incremental',
-    incremental_strategy='append',
     on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('day') }}",
 ) }}
@@ -46,5 +45,5 @@ select
     {{ mindo.percentile('duration_ms', 0.5) }} as p50_duration_ms,
     {{ mindo.percentile('duration_ms', 0.95) }} as p95_duration_ms,
     max(_version) as _version
-from calls
+from {{ mindo.with_percentiles('calls', ['company_id', 'occurred_on', 'tool_name'], ['duration_ms']) }}
 group by company_id, occurred_on, tool_name
