@@ -49,7 +49,8 @@ MODELS = {
     "typed": """{{ config(enabled=var('mindo_broken')) }}
         select cast(content__text as integer) as number from {{ source('mindo', 'messages') }}""",
     "after_typed": "{{ config(enabled=var('mindo_broken')) }} select * from {{ ref('typed') }}",
-    "slow": """{{ config(enabled=var('mindo_slow')) }} -- depends_on: {{ ref('authors') }}
+    # depends on nothing: a model whose parent's test fails is left out
+    "slow": """{{ config(enabled=var('mindo_slow')) }}
         select count(*) as n from range(100000000000) as a(i) where hash(i) = 0""",
 }
 
