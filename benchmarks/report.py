@@ -17,7 +17,7 @@ from .growth import LOOKBACK, PREPARE, STRICT
 from .measuring import FINISHED
 from .models import FULL, INCREMENT, UNCHANGED
 from .places import CHART
-from .records import Record, read
+from .records import Record
 from .startup import EMPTY_RUN, HELP
 from .targets import JUDGED, Measured, judge, requests_per_minute
 
@@ -27,9 +27,7 @@ _HELD = {True: "held", False: "**not held**", None: ""}
 
 def write_report(folder: Path, results: Path) -> None:
     """Writes the results, and the chart into the folder of the measured files."""
-    measured = Measured(
-        *(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup", "destinations", "models"))
-    )
+    measured = Measured.of(folder)
     results.write_text(make_report(measured, f"{folder.name}/{CHART_FILE}"), encoding="utf-8")
     chart = make_chart(measured.throughput)
     if chart is None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 from .contenders import AIRBYTE, DLT_PLAIN, DLT_TUNED, FLOOR, OURS, PEERS, SINGER, Contender
 from .destinations import FIRST, POSTGRES
 from .figures import Ratio, cpu_seconds, finished, largest_finished, megabytes, rate, ratio, seconds
 from .growth import LOOKBACK, PREPARE, STRICT
 from .models import FULL, INCREMENT
-from .records import Record
+from .records import Record, read
 from .startup import HELP
 
 JUDGED = 500_000
@@ -41,12 +42,17 @@ class Target:
 class Measured:
     """All files of results."""
 
-    throughput: Sequence[Record]
-    growth: Sequence[Record]
-    latency: Sequence[Record]
-    startup: Sequence[Record]
-    destinations: Sequence[Record]
-    models: Sequence[Record]
+    throughput: Sequence[Record] = ()
+    growth: Sequence[Record] = ()
+    latency: Sequence[Record] = ()
+    startup: Sequence[Record] = ()
+    destinations: Sequence[Record] = ()
+    models: Sequence[Record] = ()
+
+    @classmethod
+    def of(cls, folder: Path) -> Measured:
+        """What the files of a folder have."""
+        return cls(**{kind.name: read(folder, kind.name) for kind in fields(cls)})
 
 
 def judge(measured: Measured) -> list[Target]:

@@ -103,7 +103,7 @@ def test_wrong_rows_do_not(api: Api, tmp_path: Path) -> None:
     assert record["outcome"] == WRONG_ROWS
     assert "messages: 1 of 60" in record["reason"]
     assert finished(file.records) is None
-    assert "wrong rows: messages: 1 of 60" in make_report(Measured(file.records, (), (), (), ()), "chart.svg")
+    assert "wrong rows: messages: 1 of 60" in make_report(Measured(file.records), "chart.svg")
 
 
 def test_one_that_fails_is_shown_with_its_reason(api: Api, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ time.sleep(300)
     assert (first["outcome"], first["reason"], first["cpu_seconds"]) == (TIME_LIMIT, "ended after 2 s", None)
     assert second["outcome"] == NOT_TRIED
     assert not any(psutil.pid_exists(int(pid)) for pid in pids.read_text().split())
-    assert "time limit: ended after 2 s" in make_report(Measured(file.records, (), (), (), ()), "chart.svg")
+    assert "time limit: ended after 2 s" in make_report(Measured(file.records), "chart.svg")
 
 
 def test_memory_is_that_of_all_processes_together_and_has_a_limit(tmp_path: Path) -> None:

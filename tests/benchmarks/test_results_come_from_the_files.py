@@ -28,10 +28,6 @@ from benchmarks.targets import Measured, judge
 from mindo_emulator import BulkWorld
 
 
-def measured_in(folder: Path) -> Measured:
-    return Measured(*(read(folder, kind) for kind in ("throughput", "growth", "latency", "startup", "destinations")))
-
-
 def run(seconds: float, peak: float = 300.0, number: int = 1, **members: Any) -> dict[str, Any]:
     figures = {"outcome": FINISHED, "reason": None, "seconds": seconds, "cpu_seconds": seconds, "peak_megabytes": peak}
     return {**members, "round": number, **figures}
@@ -69,7 +65,7 @@ def write(folder: Path) -> Measured:
     destinations = RecordFile(folder, "destinations")
     for number, seconds in enumerate((40.0, 20.0, 30.0), 1):
         destinations.add(run(seconds, number=number, destination=POSTGRES, kind=FIRST, messages=500_000))
-    return measured_in(folder)
+    return Measured.of(folder)
 
 
 def test_postgres_is_judged_by_its_median(tmp_path: Path) -> None:
@@ -209,7 +205,7 @@ def test_no_commit_is_named_for_code_from_elsewhere(tmp_path: Path) -> None:
 
 
 def test_the_committed_results_are_those_of_the_committed_files() -> None:
-    measured = measured_in(RESULTS)
+    measured = Measured.of(RESULTS)
     report = (RESULTS.parent / "RESULTS.md").read_text(encoding="utf-8")
     assert report == make_report(measured, f"{RESULTS.name}/{CHART_FILE}")
     chart = make_chart(measured.throughput)
