@@ -21,6 +21,7 @@
 
 {#- The hook of an incremental model: drops what is gone or outdated of each `unit`, conversation or day. -#}
 {% macro drop_outdated(unit) %}
+  {%- do mindo.check_settings(unit) -%}
   {%- set relation = load_relation(this) if execute else none -%}
   {%- if relation is not none and relation.type == 'table' and not should_full_refresh() -%}
     {%- set versioned = mindo._versioned()[unit] -%}
@@ -29,6 +30,20 @@ where not exists (
     select 1 from {{ ref(versioned.versions) }} as versions
     where {{ mindo._same(versioned['keys'], 'versions', this.identifier) }} and versions._version = {{ this.identifier }}._version
 )
+  {%- endif -%}
+{% endmacro %}
+
+
+{#- Ends a run of some models only whose variables are not those of the versions: nothing could tell its rows from right ones. -#}
+{% macro check_settings(unit) %}
+  {%- if execute -%}
+    {%- set versions = mindo._versioned()[unit].versions -%}
+    {%- set settings = run_query('select distinct _settings from ' ~ ref(versions)).columns[0].values() -%}
+    {%- if settings | reject('equalto', mindo.settings_fingerprint()) | list -%}
+      {{ exceptions.raise_compiler_error(
+        'mindo: ' ~ this.identifier ~ ': the variables are not those that ' ~ versions ~ ' was built with; build what it depends on as well: --select +' ~ this.identifier
+      ) }}
+    {%- endif -%}
   {%- endif -%}
 {% endmacro %}
 

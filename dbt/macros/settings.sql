@@ -104,7 +104,6 @@
     mindo.text_list('mindo_tool_error_statuses'),
   ] -%}
   {%- for name in [
-    'mindo_langfuse_host', 'mindo_langfuse_project',
     'mindo_using_classifications', 'mindo_using_extractions', 'mindo_using_tool_calls',
     'mindo_extraction_field_column', 'mindo_extraction_value_column',
     'mindo_tool_duration_column', 'mindo_tool_error_column',

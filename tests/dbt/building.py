@@ -21,7 +21,6 @@ PROJECT = Path(__file__).parents[2] / "dbt"
 LAYERS = ("mindo_intermediate", "mindo_marts")
 VERSIONED = (
     "int_mindo__messages",
-    "int_mindo__hand_offs",
     "mindo__conversations",
     "mindo__conversation_metrics",
     "mindo__extraction_values",

@@ -67,6 +67,7 @@ def test_any_sequence_of_increments_ends_in_the_tables_of_a_full_refresh(laborat
     # a run of some models only: those downstream see versions that their own source has not yet
     some = "int_mindo__conversation_versions mindo__conversation_metrics"
     assert dbt(laboratory.database, "run", "--select", some).failures == {}
+    assert dbt(laboratory.database, "run", "--exclude", "int_mindo__hand_offs mindo__extraction_values").failures == {}
     build(laboratory.database)
     after = tables_of(laboratory.database)
     for table in ("int_mindo__messages", "mindo__conversations", "mindo__companies_by_day"):
@@ -157,6 +158,15 @@ def test_other_variables_make_everything_anew(copy_of_built: Path) -> None:
         before[table] != after[table] for table in (*VERSIONED, "mindo__companies_by_day", "mindo__message_traces")
     )
     assert_as_after_a_full_refresh(copy_of_built, variables)
+
+
+def test_some_models_alone_can_not_have_other_variables(copy_of_built: Path) -> None:
+    before = tables_of(copy_of_built)
+    told = dbt(
+        copy_of_built, "run", "--select", "mindo__conversation_metrics", variables={"mindo_business_end": "20:00"}
+    )
+    assert "the variables are not those" in told.failures["mindo__conversation_metrics"]
+    assert tables_of(copy_of_built) == before
 
 
 def test_parts_can_be_turned_off_and_on_again(copy_of_built: Path) -> None:

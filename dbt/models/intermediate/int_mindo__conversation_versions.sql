@@ -36,7 +36,8 @@ select
         'conversations.fingerprint',
         'coalesce(companies.time_zone, ' ~ mindo.default_time_zone() ~ ')',
         "'" ~ mindo.settings_fingerprint() ~ "'",
-    ]) }} as {{ mindo.type_text() }}) as _version
+    ]) }} as {{ mindo.type_text() }}) as _version,
+    '{{ mindo.settings_fingerprint() }}' as _settings
 from conversations
 left join {{ ref('int_mindo__companies') }} as companies on conversations.company_id = companies.company_id
 where conversations.messages > 0

@@ -1,32 +1,19 @@
-{{ config(
-    materialized='incremental',
-    on_schema_change='append_new_columns',
-    pre_hook="{{ mindo.drop_outdated('conversation') }}",
-) }}
+{{ config(materialized='view') }}
 
-{%- set in_order =
-    'partition by messages.company_id, messages.conversation_id, messages.session_number order by messages.message_number' -%}
+{#- A view, so that it can't be of another version than the messages: conversations and days compare that of messages only. -#}
+{%- set in_order = 'partition by company_id, conversation_id, session_number order by message_number' -%}
 
-with conversations as (
-
-    {{ mindo.to_build('conversation') }}
-
-),
-
-replies as (
+with replies as (
 
     select
-        messages.*,
-        lag(messages.message_id) over ({{ in_order }}) as from_message_id,
-        lag(messages.author_type) over ({{ in_order }}) as from_author_type,
-        lag(messages.author_id) over ({{ in_order }}) as from_author_id,
-        lag(messages.occurred_at) over ({{ in_order }}) as from_occurred_at,
-        lag(messages.occurred_on) over ({{ in_order }}) as from_occurred_on
-    from {{ ref('int_mindo__messages') }} as messages
-    inner join conversations
-        on messages.company_id = conversations.company_id
-        and messages.conversation_id = conversations.conversation_id
-    where messages.author_type in ('agent', 'operator')
+        *,
+        lag(message_id) over ({{ in_order }}) as from_message_id,
+        lag(author_type) over ({{ in_order }}) as from_author_type,
+        lag(author_id) over ({{ in_order }}) as from_author_id,
+        lag(occurred_at) over ({{ in_order }}) as from_occurred_at,
+        lag(occurred_on) over ({{ in_order }}) as from_occurred_on
+    from {{ ref('int_mindo__messages') }}
+    where author_type in ('agent', 'operator')
 
 )
 
@@ -45,7 +32,6 @@ select
     author_id as to_author_id,
     occurred_at,
     occurred_on,
-    {{ mindo.seconds_between('from_occurred_at', 'occurred_at') }} as seconds_between,
-    _version
+    {{ mindo.seconds_between('from_occurred_at', 'occurred_at') }} as seconds_between
 from replies
 where author_type <> from_author_type
