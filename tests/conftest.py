@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -41,6 +42,11 @@ class WithoutPandas:
 
 
 sys.meta_path.insert(0, WithoutPandas)
+
+
+def pytest_configure() -> None:
+    # who starts the tests in the background lets them, and all that they start, ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

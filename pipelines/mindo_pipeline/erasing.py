@@ -43,6 +43,7 @@ class Erasure:
         rows: Rows by subject (an id that was asked for, or a conversation that a load found) and company, for each table;
             a row counts for one subject only.
         conversations: Conversations of which something goes, by company; of those without an id only that there are some.
+        alone: Messages without a conversation that go; models take each for a conversation of its own.
         models: Rows in tables that dbt has built, of all these conversations: they go as a whole, and the next build makes
             what is left of them anew.
     """
@@ -52,6 +53,7 @@ class Erasure:
     shared: frozenset[str]
     rows: dict[tuple[str, int], dict[str, int]]
     conversations: dict[int, frozenset[str]]
+    alone: frozenset[str]
     models: dict[ModelTable, int]
 
     @property
@@ -103,6 +105,7 @@ def plan_erasure(warehouse: Warehouse, asked: Forgotten, coverage: Coverage) -> 
     owners: dict[tuple[int, str], list[str]] = {}
     rows: dict[tuple[str, int], dict[str, int]] = {}
     conversations: dict[int, set[str]] = {}
+    alone: set[str] = set()
     for table in (MESSAGES, *CHILD_TABLES.values()):
         found = {(row["company_id"], row["message_id"]): row for row in _rows_of(warehouse, table, forgotten)}
         for (company_id, message_id), row in found.items():
@@ -111,9 +114,11 @@ def plan_erasure(warehouse: Warehouse, asked: Forgotten, coverage: Coverage) -> 
                 rows.setdefault((name, int(company_id)), dict.fromkeys(ERASED_TABLES, 0))
             rows[own[0], int(company_id)][table] += int(row["n"])
             conversations.setdefault(int(company_id), set()).add(row["conversation_id"] or _WITHOUT_ID)
+            if not row["conversation_id"]:
+                alone.add(message_id)
     shared = frozenset().union(*conversations.values()) - forgotten.conversations - forgotten.derived - {_WITHOUT_ID}
     touched = {company: frozenset(ids) for company, ids in conversations.items()}
-    erasure = Erasure(asked, whole, shared, rows, touched, {})
+    erasure = Erasure(asked, whole, shared, rows, touched, frozenset(alone), {})
     return replace(erasure, models=dict(count_rows(warehouse, _conversations(erasure))))
 
 
@@ -178,10 +183,8 @@ def _conditions(forgotten: Forgotten) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _conversations(erasure: Erasure) -> Iterator[tuple[str, Sequence[str]]]:
-    """All conversations of which something goes or went, in the same way."""
-    touched = frozenset[str]().union(*erasure.conversations.values())
-    if _WITHOUT_ID in touched:
-        yield "conversation_id IS NULL", ()
+    """All conversations of models of which something goes or went, in the same way."""
+    touched = erasure.alone.union(*erasure.conversations.values())
     forgotten = erasure.forgotten
     for batch in _batches(sorted(touched.union(forgotten.conversations, forgotten.derived) - {_WITHOUT_ID})):
         yield f"conversation_id IN ({_marks(batch)})", batch

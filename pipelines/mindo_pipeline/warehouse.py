@@ -203,7 +203,7 @@ class Warehouse:
     def modelling(self) -> Iterator[None]:
         """Holds the warehouse for a program that builds models from the tables, and gets its state as `reading` does.
 
-        Nobody else can write to a DuckDB file meanwhile. Elsewhere loads go on, and others who build models wait.
+        Nobody else can write meanwhile: models have to be of one state of the tables. Where the destination has locks, loads wait.
 
         Raises:
             DestinationError: If it can't be held or read, or holds part of a copy only.
@@ -211,7 +211,7 @@ class Warehouse:
         self._is_shared = False
         with nullcontext() if self._takes_many else self._locked():
             self._check_file()
-            with self.models_held():
+            with self.models_held(), self._held():
                 # not in the folder of a run, which belongs to others by now
                 self.pipeline = self._open_pipeline(self._scratch.path, self._reader)
                 self.reading()

@@ -91,23 +91,23 @@ def test_models_follow_loads_erasures_and_dropped_tables(server: Emulator[Any], 
     assert loaded == modelled
 
 
-def test_builds_take_turns_and_loads_go_on_meanwhile(server: Emulator[Any]) -> None:
+@pytest.mark.parametrize("other", ["modelling", "writing"])
+def test_builds_and_loads_wait_for_a_build(server: Emulator[Any], other: str) -> None:
     first, second = Warehouse("postgres", DATASET), Warehouse("postgres", DATASET)
-    waits, builds = threading.Event(), threading.Event()
+    waits, holds = threading.Event(), threading.Event()
     second.on_wait = waits.set
 
-    def build() -> None:
-        with second.modelling():
-            builds.set()
+    def hold() -> None:
+        with second.modelling() if other == "modelling" else second.writing(beside_others=True):
+            holds.set()
 
     with first.modelling():
-        assert mindo("run", *ON_IT, "--quiet").code == 0
-        other = threading.Thread(target=build)
-        other.start()
+        waiting = threading.Thread(target=hold)
+        waiting.start()
         assert waits.wait(30)
-        assert not builds.is_set()
-    other.join(30)
-    assert builds.is_set()
+        assert not holds.is_set()
+    waiting.join(30)
+    assert holds.is_set()
 
 
 def test_no_secret_is_in_the_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def _describe(session: Session, warehouse: Warehouse) -> None:
 
 def _build(session: Session, building: Building, document: dict[str, Any]) -> Verdict:
     warehouse = building.warehouse
-    warehouse.on_wait = lambda: session.note("waiting for another build to end")
+    warehouse.on_wait = lambda: session.note("waiting for another build or load to end")
     with (
         _told_if_stopped("stopped; what dbt has built stays, the same command builds the rest."),
         warehouse.modelling(),

@@ -128,6 +128,10 @@ def _credentials(warehouse: Warehouse) -> Any:
     return getattr(warehouse.pipeline.destination_client().config, "credentials", None)
 
 
+def _is_secret(option: str) -> bool:
+    return any(word in option for word in ("secret", "token", "key", "password"))
+
+
 def _add_duckdb(profile: Profile, warehouse: Warehouse, read_only: bool) -> None:
     # the limits of the defaults suit loads; what somebody has set is meant for all that is done with the file
     defaults = DUCKDB_DEFAULTS["destination"]["duckdb"]["credentials"]["global_config"]
@@ -139,7 +143,8 @@ def _add_duckdb(profile: Profile, warehouse: Warehouse, read_only: bool) -> None
         "path": profile._refer("path", str(Path(str(warehouse.file)).absolute())),
         "settings": {"TimeZone": _UTC},
         "config_options": {
-            name: profile._refer(f"option_{number}", str(value), _SECRET)
+            # dbt strikes a secret's value out of whole lines of its log, which short ones would break
+            name: profile._refer(f"option_{number}", str(value), _SECRET if _is_secret(name) else _PLAIN)
             for number, (name, value) in enumerate(options.items())
         },
     }
