@@ -29,7 +29,20 @@ cast({{ name if name in table.columns else 'null' }} as {{ type }})
 {%- endmacro %}
 
 
-{#- The same for a number: dlt keeps values of another type than the column's in columns of their own. -#}
+{#- What each list of messages has: whose item it is, and its place in the list. -#}
+{% macro loaded_keys(table, index) -%}
+{{ mindo.loaded_column(table, 'company_id', 'bigint') }} as company_id,
+    coalesce(
+        {{ mindo.loaded_column(table, 'conversation_id', mindo.type_text()) }},
+        {{ mindo.loaded_column(table, 'message_id', mindo.type_text()) }}
+    ) as conversation_id,
+    {{ mindo.loaded_column(table, 'message_id', mindo.type_text()) }} as message_id,
+    {{ mindo.loaded_column(table, '_dlt_list_idx', 'bigint') }} as {{ index }},
+    {{ mindo.loaded_column(table, 'occurred_at', mindo.type_moment()) }} as occurred_at
+{%- endmacro %}
+
+
+{#- A number, or empty: dlt keeps values of another type than the column's in columns of their own. -#}
 {% macro loaded_number(table, name) -%}
   {%- set columns = [] -%}
   {%- for column in table.columns if column == name or column in [name ~ '__v_double', name ~ '__v_bigint'] -%}

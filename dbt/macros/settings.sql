@@ -95,7 +95,10 @@
 {% endmacro %}
 
 
-{#- Changes with every setting, and every version of the package, that changes what a conversation's rows hold. -#}
+{#-
+  Changes with every setting, and with the SQL of every model, that changes what a conversation's rows hold. Macros can't be
+  seen from here: who changes what one of them gives raises the number.
+-#}
 {% macro settings_fingerprint() %}
   {%- set values = [
     mindo.session_gap_seconds(),
@@ -110,5 +113,10 @@
   ] -%}
     {%- do values.append(var(name)) -%}
   {%- endfor -%}
-  {{ return(local_md5('definitions 1 ' ~ (values | string))) }}
+  {%- if execute -%}
+    {%- for node in graph.nodes.values() | sort(attribute='unique_id') if node.package_name == 'mindo' and node.resource_type == 'model' -%}
+      {%- do values.append(node.raw_code) -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {{ return(local_md5('macros 1 ' ~ (values | string))) }}
 {% endmacro %}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -115,18 +116,11 @@ def _invocation(database: Path, target: str, artifacts: Path | None = None) -> I
     with TemporaryDirectory() as folder:
         profiles = {"mindo": {"target": "test", "outputs": {"test": json.loads(target)}}}
         Path(folder, "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")
-        before = os.environ.get("MINDO_TEST_DATABASE")
-        os.environ["MINDO_TEST_DATABASE"] = str(database)
-        try:
+        with patch.dict(os.environ, {"MINDO_TEST_DATABASE": str(database)}):
             yield [
                 "--project-dir", str(PROJECT), "--profiles-dir", folder, "--target-path", str(artifacts or f"{folder}/target"),
                 "--log-path", f"{folder}/logs", "--quiet", "--no-version-check", "--no-send-anonymous-usage-stats",
             ]  # fmt: skip
-        finally:
-            if before is None:
-                del os.environ["MINDO_TEST_DATABASE"]
-            else:
-                os.environ["MINDO_TEST_DATABASE"] = before
 
 
 @functools.cache

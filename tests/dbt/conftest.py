@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -22,6 +23,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
         laboratory.complete_run()
         build(laboratory.database)
         yield laboratory
+
+
+@pytest.fixture
+def copy_of_built(built: Laboratory, tmp_path: Path) -> Path:
+    """A built warehouse to change."""
+    return Path(shutil.copy(built.database, tmp_path))
 
 
 @pytest.fixture

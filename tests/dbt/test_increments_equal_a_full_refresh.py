@@ -107,12 +107,6 @@ def tables_missing(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("UPDATE mindo.messages__classifications SET _dlt_load_id = '99'")
 
 
-@pytest.fixture
-def copy_of_built(built: Laboratory, tmp_path: Path) -> Path:
-    """A built warehouse to change."""
-    return Path(shutil.copy(built.database, tmp_path))
-
-
 @pytest.mark.parametrize(
     "changes",
     [

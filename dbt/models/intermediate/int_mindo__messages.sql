@@ -1,6 +1,5 @@
 {{ config(
     materialized='incremental',
-    on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('conversation') }}",
 ) }}
 

@@ -1,8 +1,6 @@
-{{ config(enabled=var('mindo_using_extractions')) }}
-
 {{ config(
+    enabled=var('mindo_using_extractions'),
     materialized='incremental',
-    on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('conversation') }}",
 ) }}
 
@@ -17,8 +15,8 @@ with conversations as (
 extractions as (
 
     select
-        extractions.company_id,
-        extractions.conversation_id,
+        messages.company_id,
+        messages.conversation_id,
         extractions.field,
         extractions.value,
         extractions.extraction_index,

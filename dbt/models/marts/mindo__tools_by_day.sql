@@ -1,7 +1,6 @@
 {{ config(
     enabled=var('mindo_using_tool_calls'),
     materialized='incremental',
-    on_schema_change='append_new_columns',
     pre_hook="{{ mindo.drop_outdated('day') }}",
 ) }}
 

@@ -4,14 +4,7 @@
 {%- set text = mindo.type_text() -%}
 
 select
-    {{ mindo.loaded_column(table, 'company_id', 'bigint') }} as company_id,
-    coalesce(
-        {{ mindo.loaded_column(table, 'conversation_id', text) }},
-        {{ mindo.loaded_column(table, 'message_id', text) }}
-    ) as conversation_id,
-    {{ mindo.loaded_column(table, 'message_id', text) }} as message_id,
-    {{ mindo.loaded_column(table, '_dlt_list_idx', 'bigint') }} as classification_index,
-    {{ mindo.loaded_column(table, 'occurred_at', mindo.type_moment()) }} as occurred_at,
+    {{ mindo.loaded_keys(table, 'classification_index') }},
     {{ mindo.loaded_column(table, 'label', text) }} as label,
     {{ mindo.loaded_column(table, 'value', text) }} as value,
     {{ mindo.loaded_column(table, '_dlt_load_id', text) }} as _dlt_load_id
