@@ -18,8 +18,6 @@ ERASED_TABLES: Final = (*CHILD_TABLES.values(), MESSAGES)
 """In the order in which rows are deleted: children first."""
 
 _MOST_PARAMETERS: Final = 1_000
-_WITHOUT_ID: Final = ""
-"""Stands for the conversation of messages that have none."""
 
 # whoever is no contact, an agent or an operator, is not somebody whose words have to stay
 _ONLY_THEIRS = f"""
@@ -42,7 +40,7 @@ class Erasure:
         shared: Conversations in which other contacts wrote as well.
         rows: Rows by subject (an id that was asked for, or a conversation that a load found) and company, for each table;
             a row counts for one subject only.
-        conversations: Conversations of which something goes, by company; of those without an id only that there are some.
+        conversations: Conversations of which something goes, by company.
         alone: Messages without a conversation that go; models take each for a conversation of its own.
         models: Rows in tables that dbt has built, of all these conversations: they go as a whole, and the next build makes
             what is left of them anew.
@@ -73,9 +71,9 @@ class Erasure:
         return [subject for subject in self.subjects if subject not in there]
 
     @property
-    def conversations_with_id(self) -> int:
-        """Conversations of which something goes, as far as they have an id."""
-        return sum(len(ids - {_WITHOUT_ID}) for ids in self.conversations.values())
+    def touched(self) -> int:
+        """Conversations of which something goes, over all companies."""
+        return sum(map(len, self.conversations.values()))
 
     @property
     def total(self) -> dict[str, int]:
@@ -113,10 +111,11 @@ def plan_erasure(warehouse: Warehouse, asked: Forgotten, coverage: Coverage) -> 
             for name in own:
                 rows.setdefault((name, int(company_id)), dict.fromkeys(ERASED_TABLES, 0))
             rows[own[0], int(company_id)][table] += int(row["n"])
-            conversations.setdefault(int(company_id), set()).add(row["conversation_id"] or _WITHOUT_ID)
-            if not row["conversation_id"]:
+            if row["conversation_id"]:
+                conversations.setdefault(int(company_id), set()).add(row["conversation_id"])
+            else:
                 alone.add(message_id)
-    shared = frozenset().union(*conversations.values()) - forgotten.conversations - forgotten.derived - {_WITHOUT_ID}
+    shared = frozenset().union(*conversations.values()) - forgotten.conversations - forgotten.derived
     touched = {company: frozenset(ids) for company, ids in conversations.items()}
     erasure = Erasure(asked, whole, shared, rows, touched, frozenset(alone), {})
     return replace(erasure, models=dict(count_rows(warehouse, _conversations(erasure))))
@@ -186,7 +185,7 @@ def _conversations(erasure: Erasure) -> Iterator[tuple[str, Sequence[str]]]:
     """All conversations of models of which something goes or went, in the same way."""
     touched = erasure.alone.union(*erasure.conversations.values())
     forgotten = erasure.forgotten
-    for batch in _batches(sorted(touched.union(forgotten.conversations, forgotten.derived) - {_WITHOUT_ID})):
+    for batch in _batches(sorted(touched.union(forgotten.conversations, forgotten.derived))):
         yield f"conversation_id IN ({_marks(batch)})", batch
 
 

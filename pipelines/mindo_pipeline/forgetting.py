@@ -60,8 +60,9 @@ def forget_command(
     _describe(session, warehouse, planned)
     _show(session, warehouse, planned)
     confirm(session, _question(planned), is_confirmed)
+    warehouse.on_wait = lambda: session.note("waiting for another run or build to end")
     try:
-        with warehouse.models_held(), warehouse.writing():
+        with warehouse.writing():
             # a load that was under way may have brought more of them
             erasure = plan_erasure(warehouse, asked, warehouse.coverage)
             entries = _record(warehouse, erasure, session.started)
@@ -186,7 +187,7 @@ def _show(session: Session, warehouse: Warehouse, erasure: Erasure) -> None:
         session.show(f"{clean(warehouse.location)}, dataset {clean(warehouse.dataset)}", table)
         forgotten = erasure.forgotten
         whole = len(forgotten.conversations | forgotten.derived)
-        part = erasure.conversations_with_id
+        part = erasure.touched
         session.show(f"Of {counted(part, 'conversation')} some messages or all go.") if whole < part else None
     if erasure.models:
         session.show(
@@ -209,6 +210,6 @@ def _counted_rows(erasure: Erasure) -> str:
     companies = {company for _, company in erasure.rows}
     return (
         f"{counted(total[MESSAGES], 'message')} and {counted(lists, 'row')} of their lists,"
-        f" in {counted(erasure.conversations_with_id, 'conversation')}"
+        f" in {counted(erasure.touched, 'conversation')}"
         f" of {counted(len(companies), 'company', 'companies')}"
     )

@@ -211,7 +211,7 @@ class Warehouse:
         self._is_shared = False
         with nullcontext() if self._takes_many else self._locked():
             self._check_file()
-            with self.models_held(), self._held():
+            with self._held():
                 # not in the folder of a run, which belongs to others by now
                 self.pipeline = self._open_pipeline(self._scratch.path, self._reader)
                 self.reading()
@@ -220,23 +220,13 @@ class Warehouse:
                 yield
 
     @contextmanager
-    def models_held(self) -> Iterator[None]:
-        """Keeps others who build models away, where the destination has locks.
-
-        Raises:
-            DestinationError: If it can't be held, or could not be held to the end.
-        """
-        with self._held(" dbt"):
-            yield
-
-    @contextmanager
-    def _held(self, purpose: str = "") -> Iterator[None]:
+    def _held(self) -> Iterator[None]:
         """Keeps writers on other machines away, where the destination has locks."""
         with ExitStack() as stack:
             if self._takes_many:
                 try:
                     client = self._open_pipeline(self._scratch.path).destination_client()
-                    stack.enter_context(destination_lock(client, f"{self.dataset}{purpose}", self.on_wait))
+                    stack.enter_context(destination_lock(client, self.dataset, self.on_wait))
                 except DestinationError:
                     raise
                 except Exception as error:

@@ -21,16 +21,17 @@ from mindo_pipeline.session import Session
 from mindo_pipeline.setting_up import template_text
 from mindo_pipeline.transforming.project import declared_vars
 from tests.mindo_pipeline.conftest import WAREHOUSE
-from tests.mindo_pipeline.harness import Result, count, finish, left_behind, mindo, spawn
+from tests.mindo_pipeline.harness import TABLES, Result, count, finish, left_behind, mindo, spawn
 
 ROOT = Path(__file__).parents[2]
 OTHER_CONTACT = "ctc_somebody_else"
+LONE_CONTACT = "ctc_without_a_conversation"
 MODELS = ("mindo_intermediate", "mindo_marts")
 
 
 @pytest.fixture(scope="module")
 def built(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Result]]:
-    """The folder of a build, and what it told. In one conversation two contacts wrote."""
+    """The folder of a build, and what it told. In one conversation two contacts wrote; one message has no conversation."""
     folder = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -46,6 +47,11 @@ def built(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                     WHERE author__type = 'contact' GROUP BY conversation_id
                     HAVING count(*) > 1 ORDER BY conversation_id LIMIT 1)"""
             )
+            for table in TABLES:
+                connection.execute(
+                    f"""UPDATE mindo.{table} SET author__id = '{LONE_CONTACT}', conversation_id = NULL
+                        WHERE message_id = (SELECT max(message_id) FROM mindo.messages__extractions)"""
+                )
         yield folder, mindo("dbt", "build", "--json")
 
 
@@ -115,15 +121,19 @@ def test_who_is_forgotten_leaves_the_models_and_the_others_come_back(models: Non
             AND author__id <> '{OTHER_CONTACT}' AND conversation_id =
             (SELECT conversation_id FROM mindo.messages WHERE author__id = '{OTHER_CONTACT}') GROUP BY ALL"""
         ).fetchone() or ("", "")
+        (lone,) = connection.execute(
+            f"SELECT message_id FROM mindo.messages WHERE author__id = '{LONE_CONTACT}'"
+        ).fetchone() or ("",)
     assert any(contact in row for rows in rows_of().values() for row in rows)
-    forgotten = mindo("forget", "--contact", contact, "--yes", "--json")
+    assert any(lone in row for row in rows_of()["mindo__extraction_values"])
+    forgotten = mindo("forget", "--contact", contact, "--contact", LONE_CONTACT, "--yes", "--json")
     assert forgotten.code == 0
     counts = forgotten.document["models"]
     assert counts["mindo_marts.mindo__conversations"] >= 1 < counts["mindo_intermediate.int_mindo__messages"]
     assert "`mindo dbt build`" in forgotten.document["message"]
 
     held = rows_of()
-    assert not [name for name, rows in held.items() if any(contact in row for row in rows)]
+    assert not [name for name, rows in held.items() if any(contact in row or lone in row for row in rows)]
     tables = {name.split(".")[1] for name in counts}
     assert not [name for name in tables if any(shared in row for row in held[name])]
 
@@ -205,8 +215,7 @@ def test_the_wheel_holds_the_project(tmp_path: Path) -> None:
         packed = {name: archive.read(name) for name in archive.namelist()}
     shipped = {
         path.relative_to(ROOT / "dbt").as_posix(): path.read_bytes()
-        for folder in ("macros", "models", "tests", "dbt_project.yml")
-        for path in [ROOT / "dbt" / folder, *(ROOT / "dbt" / folder).rglob("*")]
+        for path in (ROOT / "dbt").rglob("*")
         if path.is_file()
     }
     assert len(shipped) > 20

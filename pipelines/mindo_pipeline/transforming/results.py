@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -178,9 +177,4 @@ def error_kind(text: str) -> str:
         return found[1]
     if lines and not head.startswith(_DUCKDB_PREFIX) and (found := _BEFORE_VALUES.match(told)):
         return found[0].strip()
-    return next(iter(_kinds(head)), "an error")
-
-
-def _kinds(head: str) -> Iterator[str]:
-    if found := _KIND.match(head):
-        yield found[1]
+    return found[1] if (found := _KIND.match(head)) else "an error"
