@@ -54,7 +54,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     # so does a run; of one among hundreds in a process the private folders would stay, and each later run looks into them
-    gc.freeze = lambda: None
+    gc.freeze = gc.unfreeze = lambda: None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,9 @@ append it once more. So there nothing is finished: its windows are read again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ import dlt
 import pyarrow.parquet as pq
 from dlt.common.storages import PackageStorage
 from dlt.common.versioned_state import json_decode_state
-from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation, DestinationConnectionError
 
 from mindo import Selection, Window
 from mindo.columns import EXPORT_WINDOWS
@@ -35,6 +37,8 @@ _LOADS_TABLE: Final = "_dlt_loads"
 _FOLLOWUP_SUFFIXES: Final = (".sql", ".reference")
 _ROWS_SUFFIX: Final = ".parquet"
 _WINDOW: Final = ("company_id", "window_start", "window_end")
+_STAGING: Final = "_staging_"
+_DIGEST_LENGTH: Final = 8
 _SELECTION: Final = ("channel", "direction", "agent_ids", "include")
 
 
@@ -136,6 +140,33 @@ def _take_back(pipeline: dlt.Pipeline, packages: PackageStorage, load_id: str) -
             client.execute_sql(f"DELETE FROM {table} WHERE _dlt_load_id = %s", load_id)
         except DatabaseUndefinedRelation:
             return
+
+
+def private_staging_layout(digest: str) -> str:
+    """The layout, in dlt's form, of the name of a staging dataset that one writer has for itself.
+
+    Args:
+        digest: Tells the writer from all others; hexadecimal.
+    """
+    return f"%s{_STAGING}{digest[:_DIGEST_LENGTH]}"
+
+
+def drop_staging_of_others(client: Any) -> None:
+    """Drops the private staging datasets that killed writers left on a server; rows of messages are in them.
+
+    Args:
+        client: dlt's client of a PostgreSQL destination. Nobody else may be loading the dataset.
+    """
+    sql = client.sql_client
+    rows = sql.execute_sql(
+        "SELECT nspname FROM pg_namespace WHERE nspname ~ %s AND nspname <> %s",
+        f"^{re.escape(sql.dataset_name)}{_STAGING}[0-9a-f]{{{_DIGEST_LENGTH}}}$",
+        sql.staging_dataset_name,
+    )
+    for (name,) in rows:
+        # its owner, whose run has just ended, may be dropping it too
+        with sql.with_alternative_dataset_name(name), suppress(DatabaseException):
+            sql.drop_dataset()
 
 
 def drop_staging(pipeline: dlt.Pipeline) -> None:

@@ -16,16 +16,19 @@ from mindo import (
     resolve_companies,
     resolve_options,
 )
+from mindo.windows import format_time, ranges_by_company
 
 from .console import clean, counted, make_table, moment
 from .exit_codes import ExitCode
 from .report import window_document
-from .running import with_unfinished
+from .running import split_by_month, with_unfinished
 from .session import Session, Verdict, json_time
 from .warehouse import Warehouse
 
 
-def plan_command(session: Session, given: dict[str, Any], destination: str | None, dataset: str | None) -> Verdict:
+def plan_command(
+    session: Session, given: dict[str, Any], destination: str | None, dataset: str | None, in_batches: bool
+) -> Verdict:
     """Tells the windows that `mindo run` with the same options would read."""
     options = resolve_options(given)
     warehouse = Warehouse(destination, dataset)
@@ -41,6 +44,8 @@ def plan_command(session: Session, given: dict[str, Any], destination: str | Non
         "companies": rows,
         "windows": [window_document(window) | {"status": "planned"} for window in windows],
     }
+    if in_batches:
+        return _show_batches(session, companies, windows)
     table = make_table("company", "name", "kind", "from (UTC)", "to (UTC)", ">windows")
     for company, row in zip(companies, rows, strict=True):
         own = _own(windows, company)
@@ -58,6 +63,29 @@ def plan_command(session: Session, given: dict[str, Any], destination: str | Non
         f"a run would read {counted(len(windows), 'window')} with ≥ {counted(len(windows), 'request')}"
         f" (windows of more than {options.limit:,} messages take several); nothing was read or written.",
     )
+
+
+def _show_batches(session: Session, companies: Sequence[Company], windows: Sequence[Window]) -> Verdict:
+    ranges = ranges_by_company(windows)
+    batches = [batch for company in companies for batch in split_by_month(company, ranges.get(company.company_id, []))]
+    counts = [
+        sum(batch.start <= window.start < batch.end for window in _own(windows, batch.company)) for batch in batches
+    ]
+    session.document["batches"] = [
+        {
+            "company_id": batch.company.company_id,
+            "start": format_time(batch.start),
+            "end": format_time(batch.end),
+            "windows": count,
+        }
+        for batch, count in zip(batches, counts, strict=True)
+    ]
+    table = make_table("company", "from (UTC)", "to (UTC)", ">windows")
+    for batch, count in zip(batches, counts, strict=True):
+        table.add_row(str(batch.company.company_id), format_time(batch.start), format_time(batch.end), f"{count:,}")
+    session.show(table)
+    told = f"{counted(len(batches), 'batch', 'batches')} of {counted(len(windows), 'window')}"
+    return Verdict(ExitCode.COMPLETE, f"{told}; load each with `mindo batch`. Nothing was read or written.")
 
 
 def _own(windows: Sequence[Window], company: Company) -> list[Window]:

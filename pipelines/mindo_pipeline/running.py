@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -21,23 +22,30 @@ from mindo import (
     Load,
     MindoClient,
     Options,
+    Selection,
     Window,
     WindowReader,
     explicit_interval,
     history_starts,
     load_source,
     plan_run,
+    unread_ranges,
 )
+from mindo.columns import MESSAGES
 from mindo.discovery import SchemaChange
 from mindo.extraction import LoadedWindow, record_increment, record_nothing
 from mindo.pages import Page
 from mindo.reader import WindowRead
-from mindo.windows import format_time, plan_windows, subtract_ranges
+from mindo.settings import MAX_WINDOW
+from mindo.windows import Range, format_time, intersect_ranges, merge_ranges, plan_windows, subtract_ranges
 
 from .warehouse import Warehouse
 
 DEFAULT_LOAD_MESSAGES = 200_000
 """A load is closed at the first window edge beyond this many messages; a crash costs one load at most."""
+
+MOST_PROCESSES = 32
+"""Of one command; each takes as much memory as a run."""
 
 _POSTPONED_ROUNDS = 5
 
@@ -74,6 +82,13 @@ class Outcome:
     incomplete: list[WindowRead] = field(default_factory=list)
     changes: list[SchemaChange] = field(default_factory=list)
     load_ids: list[str] = field(default_factory=list)
+
+    def add(self, part: Outcome) -> None:
+        """Adds what another process did of the plan."""
+        self.complete += part.complete
+        self.incomplete += part.incomplete
+        self.changes += part.changes
+        self.load_ids += part.load_ids
 
     @property
     def rows(self) -> dict[str, int]:
@@ -141,18 +156,97 @@ def run_increment(
 
 
 @dataclass(frozen=True)
+class BackfillKey:
+    """What tells a backfill from another one, so that the same command resumes it, in however many processes.
+
+    Attributes:
+        name: Names range and selection in the state.
+        interval: The whole range, half-open, UTC.
+        company_ids: All of its companies.
+    """
+
+    name: str
+    interval: Range
+    company_ids: tuple[int, ...]
+
+    def record(self, selection: Selection) -> Record:
+        """Notes complete windows; the progress is forgotten once there is nothing left to read."""
+
+        def record(coverage: Coverage, load: Load) -> None:
+            complete = [window.read.window for window in load.complete]
+            coverage.record_complete(selection, complete)
+            coverage.record_backfill(self.name, complete)
+            if not any(self.left(coverage, company_id) for company_id in self.company_ids):
+                coverage.finish_backfill(self.name, self.company_ids)
+
+        return record
+
+    def left(self, coverage: Coverage, company_id: int) -> list[Range]:
+        """What is left to read of a company."""
+        return subtract_ranges([self.interval], coverage.backfilled(self.name, company_id))
+
+
+@dataclass(frozen=True)
 class Backfill:
     """A range of history to read, resumable by the same command.
 
     Attributes:
-        key: Names range and selection in the state.
+        key: Tells it from others.
         plan: Windows that are left to read, in order.
         windows: How many windows the whole range has.
     """
 
-    key: str
+    key: BackfillKey
     plan: list[Window]
     windows: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One company's windows in a range of time, by convention within a month: what one process loads at a time.
+
+    Attributes:
+        company: Whose messages.
+        start: Start of the range, inclusive, UTC.
+        end: Its end, exclusive. What lies in the future is left out.
+        only_new: Whether only that is read which an increment would read of it: what was never read, and the lookback.
+        backfill: The backfill that it is part of; what was read of that already is not read again.
+    """
+
+    company: Company
+    start: datetime
+    end: datetime
+    only_new: bool = False
+    backfill: BackfillKey | None = None
+
+    def plan(self, options: Options, coverage: Coverage) -> list[Window]:
+        """The windows to read, oldest first."""
+        company_id = self.company.company_id
+        if self.backfill:
+            ranges = self.backfill.left(coverage, company_id)
+        elif self.only_new:
+            ranges = unread_ranges(options, self.company, coverage)
+        else:
+            ranges = [(self.start, self.end)]
+        own = intersect_ranges(ranges, [(self.start, min(self.end, options.now))])
+        return plan_windows(company_id, own, options.window)
+
+
+def split_by_month(company: Company, ranges: Iterable[Range], backfill: BackfillKey | None = None) -> list[Batch]:
+    """Batches of a company, none of them longer than a month of UTC; together they are the ranges, oldest first."""
+    return [
+        Batch(company, start, end, backfill=backfill)
+        for first, last in merge_ranges(ranges)
+        for start, end in _months(first, last)
+    ]
+
+
+def _months(start: datetime, end: datetime) -> Iterator[Range]:
+    while start < end:
+        first = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        cut = min((first + MAX_WINDOW).replace(day=1), end)
+        yield start, cut
+        start = cut
 
 
 def plan_backfill(
@@ -168,12 +262,13 @@ def plan_backfill(
     start, end = options.interval
     # a range up to now ends later each time, and is still the same backfill
     until = "now" if end == options.now else format_time(end)
-    key = f"{format_time(start)}/{until} {options.selection.key}"
-    plan, total = [], 0
-    for company in companies:
-        total += len(plan_windows(company.company_id, [(start, end)], options.window))
-        left = subtract_ranges([(start, end)], coverage.backfilled(key, company.company_id))
-        plan += plan_windows(company.company_id, left, options.window)
+    key = BackfillKey(
+        f"{format_time(start)}/{until} {options.selection.key}",
+        (start, end),
+        tuple(company.company_id for company in companies),
+    )
+    plan = [w for c in key.company_ids for w in plan_windows(c, key.left(coverage, c), options.window)]
+    total = sum(len(plan_windows(company_id, [key.interval], options.window)) for company_id in key.company_ids)
     return Backfill(key, sorted(plan, reverse=newest_first), total)
 
 
@@ -190,18 +285,30 @@ def run_backfill(
 
     Args and errors are those of `run_increment`.
     """
-    left = set(backfill.plan)
-
-    def record(coverage: Coverage, load: Load) -> None:
-        complete = [window.read.window for window in load.complete]
-        coverage.record_complete(options.selection, complete)
-        coverage.record_backfill(backfill.key, complete)
-        left.difference_update(complete)
-        if not left:
-            coverage.finish_backfill(backfill.key)
-
     plan = with_unfinished(warehouse, options, companies, backfill.plan)
+    record = backfill.key.record(options.selection)
     _run_plan(warehouse, options, companies, plan, record, progress, outcome, load_messages)
+
+
+def run_batch(
+    warehouse: Warehouse,
+    options: Options,
+    batch: Batch,
+    progress: Progress,
+    outcome: Outcome,
+    load_messages: int = DEFAULT_LOAD_MESSAGES,
+) -> None:
+    """Reads a batch, beside other batches of the same dataset. The company's watermark moves, if it is not of a backfill.
+
+    Args and errors are those of `run_increment`; the warehouse is held with `writing(beside_others=True)`.
+    """
+    companies = [batch.company]
+    plan = with_unfinished(warehouse, options, companies, batch.plan(options, warehouse.coverage))
+    if batch.backfill:
+        record = batch.backfill.record(options.selection)
+    else:
+        record = record_increment(history_starts(options, companies, warehouse.coverage), options.selection)
+    _run_plan(warehouse, options, companies, plan, record, progress, outcome, load_messages, reads_ahead=True)
 
 
 def run_windows(
@@ -233,22 +340,23 @@ def _run_plan(
     progress: Progress,
     outcome: Outcome,
     load_messages: int,
+    reads_ahead: bool = False,
 ) -> None:
     outcome.planned = list(plan)
     progress.planned(plan)
-    # modules live to the end: looking through all of dlt for garbage again and again costs a twentieth of a long backfill
-    gc.collect()
-    gc.freeze()
     # Arrow's own allocator keeps what it freed: a quarter of the peak memory of a long backfill
     pa.set_memory_pool(pa.system_memory_pool())
     # dlt takes signals over while it loads and forgets one that comes late; taken over once for all loads, none is lost
-    with signals.intercepted_signals():
+    with _modules_left_alone(), signals.intercepted_signals():
         for _ in range(_POSTPONED_ROUNDS):
             postponed: list[Window] = []
             with WindowReader(options, plan, progress.page_read) as reader:
                 while not reader.exhausted:
                     load = Load(outcome.run_id)
                     source = load_source(reader, load, record, list(companies), load_messages)
+                    if reads_ahead:
+                        # others can load while the API is waited for
+                        reader.read_ahead(load_messages)
                     try:
                         with warehouse.loading():
                             info = warehouse.run(source)
@@ -267,7 +375,31 @@ def _run_plan(
             if not plan:
                 return
         moved = ApiError("messages kept moving between windows while they were read; run again")
-        outcome.incomplete += [WindowRead(window, error=moved) for window in plan]
+        unread = [WindowRead(window, error=moved) for window in plan]
+        outcome.incomplete += unread
+        progress.windows_ended([], unread)
+
+
+@contextmanager
+def _modules_left_alone() -> Iterator[None]:
+    """They live to the end: looking through all of dlt for garbage again and again costs a twentieth of a long backfill."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def count_written(warehouse: Warehouse, outcome: Outcome) -> int:
+    """How many rows of `messages` the run's loads inserted or changed."""
+    if not outcome.load_ids:
+        return 0
+    marks = ", ".join(["%s"] * len(outcome.load_ids))
+    rows = warehouse.query(
+        f"SELECT count(*) AS n FROM {{{MESSAGES}}} WHERE _dlt_load_id IN ({marks})", *outcome.load_ids
+    )
+    return int(rows[0]["n"]) if rows else 0
 
 
 def with_unfinished(

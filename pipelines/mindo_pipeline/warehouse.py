@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltSource
 from dlt.pipeline.trace import TRACE_FILE_NAME
-from filelock import FileLock, Timeout
 
 from mindo import ConfigurationError, Coverage, Selection, Window
 from mindo.columns import DECLARED, EXPORT_WINDOWS
@@ -40,10 +39,11 @@ from .defaults import register_defaults
 from .duckdb_destination import ReplacingDuckDb
 from .duckdb_replacing import bring_lists_along
 from .errors import DestinationError, destination_line
-from .locks import destination_lock, has_lock
-from .pending import drop_staging, finish_packages
+from .locks import destination_lock, file_lock, has_lock
+from .pending import drop_staging, drop_staging_of_others, finish_packages, private_staging_layout
 from .probing import probe_writing
 from .resolved_once import resolved_once
+from .turns import Turns
 from .unfinished import Unfinished
 from .unusable import require_table_format, unusable_line
 
@@ -54,7 +54,6 @@ UNFINISHED_COPY = "unfinished_copy"
 """In the state of the source as long as a copy into the warehouse is not whole."""
 
 _WRITE_BITS = 0o222
-_RUNS_AT_ONCE = 64
 _UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependencyException)
 
 
@@ -68,6 +67,8 @@ class Warehouse:
         destination: Name of a dlt destination; its credentials come from dlt's configuration.
         dataset: Name of the dataset (schema) that holds the tables.
         database: File of a DuckDB warehouse; goes over dlt's configuration.
+        shares_no_folder: Whether to work in a temporary folder instead of one in dlt's `pipelines_dir`, if `can_be_shared`;
+            nothing of it stays. Elsewhere a common folder has to keep writers apart.
 
     Attributes:
         location: Where the warehouse is, without credentials.
@@ -84,7 +85,11 @@ class Warehouse:
     """
 
     def __init__(
-        self, destination: str | None = None, dataset: str | None = None, database: str | Path | None = None
+        self,
+        destination: str | None = None,
+        dataset: str | None = None,
+        database: str | Path | None = None,
+        shares_no_folder: bool = False,
     ) -> None:
         register_defaults()
         self.destination = destination or DEFAULT_DESTINATION
@@ -100,7 +105,7 @@ class Warehouse:
             require_table_format(self.table_format)
             self.location = str(client.config)
             self.file = _database_file(client)
-            self._takes_many = has_lock(client)
+            self._server_has_lock = has_lock(client)
             self._has_indexes = has_indexes(client.capabilities)
             self._has_private_staging = self.file is None and _has_staging(client)
             self._reader = self._factory if self.file is None else _read_only(client)
@@ -113,10 +118,13 @@ class Warehouse:
             raise DestinationError(f"destination {self.destination}: {line}.") from error
         # a folder of its own for each warehouse: unfinished packages and state must never go to another one
         root = Path(str(dlt.config.get("pipelines_dir"))).absolute()
-        self._root = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
-        self._folder = self._root
-        self.unfinished = Unfinished(self._root / "unfinished.json")
-        self.cache = self._root / "cache"
+        own = root / hashlib.sha256(f"{self.location} {self.dataset}".encode()).hexdigest()[:12]
+        can_be_shared = self._server_has_lock or self.file is not None
+        self._shares_no_folder = shares_no_folder and can_be_shared
+        folder = self._scratch.path / "run" if self._shares_no_folder else own
+        self._turns = Turns(self.location, folder, self._locked if can_be_shared else None)
+        self.unfinished = Unfinished(folder / "unfinished.json")
+        self.cache = folder / "cache"
         self.on_wait: Callable[[], None] = lambda: None
         self._is_shared = False
         self._keeps_packages = False
@@ -139,22 +147,22 @@ class Warehouse:
         Afterwards the local state is the destination's: a warehouse restored from a backup, or deleted, is read as it is.
 
         Args:
-            beside_others: Whether there may be other writers at the same time, where the destination has locks. Each of them
-                loads within `loading` only.
+            beside_others: Whether there may be other writers at the same time, if `can_be_shared`. Each of them loads within
+                `loading` only.
             completes_copy: Whether part of a copy may be there; nobody else may add to it.
 
         Raises:
             ConfigurationError: If the note of windows whose load failed can't be read.
             DestinationError: If another run is writing, or the destination can't be written.
         """
-        self._is_shared = beside_others and self._takes_many
-        with self._locked(), nullcontext() if self._is_shared else self._held():
+        self._is_shared = beside_others and self.can_be_shared
+        with self._turns.taken_folder(self._is_shared), nullcontext() if self._is_shared else self._turns.held():
             self._check_file()
             self._keeps_packages = False
             try:
                 try:
-                    self.pipeline = self._open_pipeline(self._folder)
-                    with self._held() if self._is_shared else nullcontext():
+                    self.pipeline = self._open_pipeline(self._turns.folder)
+                    with self._turns.held():
                         self._catch_up()
                     if self.holds_unfinished_copy and not completes_copy:
                         raise self._is_part_of_copy()
@@ -177,6 +185,8 @@ class Warehouse:
                     # nobody will look for it, and if it can't be dropped now there is something else to tell
                     with suppress(Exception):
                         drop_staging(self.pipeline)
+                if self._shares_no_folder:
+                    shutil.rmtree(self._turns.folder, ignore_errors=True)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -185,12 +195,9 @@ class Warehouse:
         Raises:
             DestinationError: If it can't be held, or could not be held to the end.
         """
-        with self._held() if self._is_shared else nullcontext():
+        with self._turns.held():
             if self._is_shared:
-                try:
-                    self._drop_local_state()
-                except Exception as error:
-                    raise self._error(error, "its state can't be read") from error
+                self._take_over_state()
             yield
             try:
                 if self._has_indexes:
@@ -209,9 +216,9 @@ class Warehouse:
             DestinationError: If it can't be held or read, or holds part of a copy only.
         """
         self._is_shared = False
-        with nullcontext() if self._takes_many else self._locked():
+        with nullcontext() if self._server_has_lock else self._turns.taken_folder():
             self._check_file()
-            with self._held():
+            with self._turns.held():
                 # not in the folder of a run, which belongs to others by now
                 self.pipeline = self._open_pipeline(self._scratch.path, self._reader)
                 self.reading()
@@ -220,18 +227,25 @@ class Warehouse:
                 yield
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Keeps writers on other machines away, where the destination has locks."""
+    def _locked(self) -> Iterator[None]:
+        """Holds the lock at the destination."""
         with ExitStack() as stack:
-            if self._takes_many:
-                try:
+            try:
+                if self.file is not None:
+                    lock = file_lock(self.file, self.on_wait)
+                else:
                     client = self._open_pipeline(self._scratch.path).destination_client()
-                    stack.enter_context(destination_lock(client, self.dataset, self.on_wait))
-                except DestinationError:
-                    raise
-                except Exception as error:
-                    raise self._error(error, "it can't be locked") from error
+                    lock = destination_lock(client, self.dataset, self.on_wait)
+                stack.enter_context(lock)
+            except DestinationError:
+                raise
+            except Exception as error:
+                raise self._error(error, "it can't be locked") from error
             yield
+
+    def _undisturbed(self) -> AbstractContextManager[None]:
+        """Keeps writers that share a DuckDB file from having it open when it is read."""
+        return self._turns.held() if self._is_shared and self.file is not None else nullcontext()
 
     def run(self, source: DltSource) -> LoadInfo:
         """Extracts, normalizes and loads a source, as `run` of a dlt pipeline does, in the state that is there. Needs `loading`.
@@ -271,9 +285,8 @@ class Warehouse:
         Raises:
             DestinationError: If there is one.
         """
-        if self._root.exists() and not self._takes_many:
-            with self._locked():
-                pass
+        if not self._server_has_lock:
+            self._turns.check_folder()
 
     def check_writable(self) -> bool:
         """Finds out whether a run could write, and leaves everything as it is.
@@ -291,18 +304,18 @@ class Warehouse:
                     f"{self.location}: the folder {self.file.parent} is missing or can't be written."
                 )
             return False
-        with self._locked() if self._root.exists() and not self._takes_many else nullcontext():
-            try:
-                writable = self._open_pipeline(self._scratch.path)
-                if self.file is None:
-                    return probe_writing(writable)
-                with writable.destination_client() as client:
-                    client.is_storage_initialized()
-                    return True
-            except DestinationError:
-                raise
-            except Exception as error:
-                raise self._error(error, "it can't be written") from error
+        self.check_free()
+        try:
+            writable = self._open_pipeline(self._scratch.path)
+            if self.file is None:
+                return probe_writing(writable)
+            with writable.destination_client() as client:
+                client.is_storage_initialized()
+                return True
+        except DestinationError:
+            raise
+        except Exception as error:
+            raise self._error(error, "it can't be written") from error
 
     def reading(self) -> None:
         """Gets state and schema from the destination, without writing to it.
@@ -317,6 +330,15 @@ class Warehouse:
         except Exception as error:
             raise self._error(error, "it can't be read") from error
 
+    def refresh(self) -> None:
+        """Takes over the state that other writers have left. Needs `writing`.
+
+        Raises:
+            DestinationError: If it can't be read.
+        """
+        with self._undisturbed():
+            self._take_over_state()
+
     def clear(self) -> None:
         """Drops the dataset, its staging dataset and all state. Needs `writing`.
 
@@ -325,7 +347,7 @@ class Warehouse:
         """
         try:
             # not `loading`, which makes indexes of the tables at its end
-            with self._held() if self._is_shared else nullcontext(), self.pipeline.sql_client() as client:
+            with self._turns.held(), self.pipeline.sql_client() as client:
                 for scope in (nullcontext(), client.with_staging_dataset()):
                     with scope:
                         if client.has_dataset():
@@ -333,6 +355,11 @@ class Warehouse:
             self._drop_local_state()
         except Exception as error:
             raise self._error(error, "its dataset can't be dropped") from error
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether there are locks that let several writers take turns, load by load."""
+        return self._turns.can_be_shared
 
     @property
     def table_format(self) -> Any:
@@ -367,7 +394,7 @@ class Warehouse:
         if self.file is not None and not self.file.exists():
             return []
         try:
-            with open_queries(self.pipeline, self.schema) as queries:
+            with self._undisturbed(), open_queries(self.pipeline, self.schema) as queries:
                 return queries.rows(sql, *parameters)
         except DestinationUndefinedEntity:
             return []
@@ -379,7 +406,7 @@ class Warehouse:
         if self.file is not None and not self.file.exists():
             return
         try:
-            with open_queries(self.pipeline, self.schema) as queries:
+            with self._undisturbed(), open_queries(self.pipeline, self.schema) as queries:
                 yield from queries.tables(sql, *parameters, schema=schema)
         except DestinationUndefinedEntity:
             return
@@ -431,40 +458,6 @@ class Warehouse:
     def _is_part_of_copy(self) -> DestinationError:
         return DestinationError(f"{self.location}: holds part of a copy only; give the same `mindo copy` once more.")
 
-    def _folders(self) -> list[Path]:
-        """The folders that runs on this machine use, each for one run at a time."""
-        others = range(1, _RUNS_AT_ONCE) if self._takes_many else ()
-        return [self._root, *(self._root.with_name(f"{self._root.name}-{number}") for number in others)]
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Takes a folder for the run."""
-        for folder in self._folders() if self._is_shared else [self._root]:
-            with self._folder_lock(folder) as is_free:
-                if is_free:
-                    self._folder = folder
-                    yield
-                    return
-        raise DestinationError(f"{self.location}: another mindo run is writing to it; wait for its end.")
-
-    @contextmanager
-    def _folder_lock(self, folder: Path) -> Iterator[bool]:
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = FileLock(folder / "run.lock", timeout=0)
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        except OSError:
-            raise ConfigurationError(
-                f"pipelines_dir: can't write to {folder}; make it writable or set pipelines_dir to another folder."
-            ) from None
-        try:
-            yield True
-        finally:
-            lock.release()
-
     def _check_file(self) -> None:
         if self.file is None:
             return
@@ -489,13 +482,13 @@ class Warehouse:
                 from mindo.lake import drop_state_of_unfinished_loads
 
                 drop_state_of_unfinished_loads(client, PIPELINE_NAME)  # type: ignore[arg-type]
+            if self._server_has_lock:
+                # nobody loads just now; whoever does next makes a new one
+                drop_staging_of_others(client)
         self._finish_pending(self.pipeline)
-        for folder in self._folders():
-            if folder != self._folder and folder.exists():
-                with self._folder_lock(folder) as is_free:
-                    if is_free:
-                        self._finish_pending(self._open_pipeline(folder))
-                        _remove(folder / PIPELINE_NAME)
+        for folder in self._turns.abandoned_folders():
+            self._finish_pending(self._open_pipeline(folder))
+            _remove(folder / PIPELINE_NAME)
         with self.opened():
             self._drop_local_state()
             self._delete_ledger_rows_of_failed_loads()
@@ -529,13 +522,23 @@ class Warehouse:
                     f"DELETE FROM {ledger} WHERE _dlt_load_id NOT IN (SELECT load_id FROM {loads})"
                 )
 
+    def _take_over_state(self) -> None:
+        try:
+            self._drop_local_state()
+        except Exception as error:
+            raise self._error(error, "its state can't be read") from error
+
     def _drop_local_state(self) -> None:
         """Replaces the local state by the destination's."""
         _remove(Path(self.pipeline.working_dir))
-        self.pipeline = self._open_pipeline(self._folder)
+        self.pipeline = self._open_pipeline(self._turns.folder)
         self.pipeline.sync_destination()
 
     def _drop_rows_of_failed_load(self) -> None:
+        if self._is_shared and self.file is not None:
+            # whoever loads just now has it open, and nothing of messages is staged in it
+            _remove(Path(self.pipeline.working_dir))
+            return
         try:
             self._drop_local_state()
             if not self._has_private_staging:
@@ -583,8 +586,7 @@ def _has_staging(client: Any) -> bool:
 
 def _staging_layout(folder: Path) -> str:
     """How dlt names the staging dataset of the pipelines in a folder: the same each time, so that nothing is left for good."""
-    place = hashlib.sha256(f"{socket.gethostname()} {folder}".encode()).hexdigest()[:8]
-    return f"%s_staging_{place}"
+    return private_staging_layout(hashlib.sha256(f"{socket.gethostname()} {folder}".encode()).hexdigest())
 
 
 def _make_scratch() -> PrivateFolder:

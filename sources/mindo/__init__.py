@@ -71,6 +71,7 @@ __all__ = [
     "plan_run",
     "resolve_companies",
     "resolve_options",
+    "unread_ranges",
 ]
 
 
@@ -168,22 +169,23 @@ def plan_run(options: Options, companies: Iterable[Company], coverage: Coverage)
     """
     interval = explicit_interval(options)
     windows: list[Window] = []
-    companies = list(companies)
-    starts = history_starts(options, companies, coverage)
     for company in companies:
-        if interval:
-            ranges = [interval]
-        else:
-            ranges = increment_ranges(
-                starts[company.company_id],
-                options.now,
-                coverage.covered(company.company_id, options.selection),
-                coverage.watermark(company.company_id, options.selection),
-                options.lookback,
-                options.window,
-            )
+        ranges = [interval] if interval else unread_ranges(options, company, coverage)
         windows += plan_windows(company.company_id, ranges, options.window)
     return sorted(windows)
+
+
+def unread_ranges(options: Options, company: Company, coverage: Coverage) -> list[tuple[datetime, datetime]]:
+    """What an increment reads of a company: what was never read since the start of its history, and the lookback again."""
+    company_id = company.company_id
+    return increment_ranges(
+        history_starts(options, [company], coverage)[company_id],
+        options.now,
+        coverage.covered(company_id, options.selection),
+        coverage.watermark(company_id, options.selection),
+        options.lookback,
+        options.window,
+    )
 
 
 def history_starts(options: Options, companies: Iterable[Company], coverage: Coverage) -> dict[int, datetime]:

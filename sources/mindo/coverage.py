@@ -131,9 +131,13 @@ class Coverage:
             company = str(window.company_id)
             done[company] = _write_ranges(merge_ranges([*_read_ranges(done.get(company)), (window.start, window.end)]))
 
-    def finish_backfill(self, backfill: str) -> None:
-        """Forgets a backfill's progress: the same command then reads its range again."""
-        self._state.get("backfills", {}).pop(backfill, None)
+    def finish_backfill(self, backfill: str, company_ids: Iterable[int]) -> None:
+        """Forgets a backfill's progress for its companies: the same command then reads its range again."""
+        backfills = self._state.get("backfills", {})
+        for company_id in company_ids:
+            backfills.get(backfill, {}).pop(str(company_id), None)
+        if not backfills.get(backfill, True):
+            del backfills[backfill]
 
     def agent_authors(self, company_id: int, agent_ids: Iterable[int]) -> set[str]:
         """The anonymised author ids that agents are known by, as far as they were seen."""

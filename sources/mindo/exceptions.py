@@ -1,5 +1,7 @@
 """Errors of the source. No message of any of them ever holds an API key or message text."""
 
+from typing import Self
+
 
 class MindoError(Exception):
     """Base of all errors of the source: one line that says what is wrong and what to do."""
@@ -15,6 +17,10 @@ class AccessError(ConfigurationError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int]]:
+        """Both values, so that it can come from another process."""
+        return type(self), (str(self), self.status)
 
 
 class ApiError(MindoError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -201,6 +201,23 @@ class WindowReader:
         finally:
             self._is_taken = False
             self._fill()
+
+    def read_ahead(self, messages: int) -> None:
+        """Waits until the next windows are read, so that whoever takes them need not wait for the API.
+
+        Args:
+            messages: How many messages are enough; it can be fewer, as no more is read ahead than has room.
+        """
+        self._fill()
+        while True:
+            with self._lock:
+                reads = list(self._reads)
+            pending = [read for read in reads if not read.done()]
+            ready = sum(read.result().rows for read in reads if read.done() and not read.exception())
+            if not pending or ready >= messages:
+                return
+            wait(pending, _SIGNAL_CHECK_SECONDS, FIRST_COMPLETED)
+            signals.raise_if_signalled()
 
     def close(self) -> None:
         """Ends all reading and removes the spool. A request that hangs is not waited for."""

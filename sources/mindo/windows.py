@@ -69,6 +69,12 @@ def subtract_ranges(ranges: Iterable[Range], removed: Iterable[Range]) -> list[R
     return left
 
 
+def intersect_ranges(ranges: Iterable[Range], kept: Iterable[Range]) -> list[Range]:
+    """What of `ranges` some range of `kept` holds."""
+    merged = merge_ranges(ranges)
+    return subtract_ranges(merged, subtract_ranges(merged, kept))
+
+
 def contiguous_end(start: datetime, covered: Iterable[Range]) -> datetime | None:
     """How far `covered` reaches from `start` without a gap; `None` if it doesn't hold `start`."""
     return next((end for begin, end in merge_ranges(covered) if begin <= start < end), None)

@@ -13,7 +13,7 @@ import pytest
 from mindo import Selection
 from mindo_emulator import GLOBAL_DEMO_KEY, World
 from mindo_pipeline.cli import call
-from tests.crashing import Ended, run_and_kill
+from tests.crashing import POINTS, Ended, run_and_kill
 from tests.destinations.conftest import MakeLaboratory, PlaceLaboratory
 from tests.support import COMPANIES, DAY, NOW, START, TABLES, THOROUGH
 
@@ -94,3 +94,40 @@ def test_a_second_run_on_a_file_is_told_so(laboratory: PlaceLaboratory) -> None:
         assert call(command) == 0
     laboratory.mirrors(end=HALVES[0][1])
     assert os.environ["SOURCES__MINDO__API_KEY"] not in "".join(end.out + end.err for end in ends)
+
+
+def staging_datasets(laboratory: PlaceLaboratory) -> list[str]:
+    with psycopg2.connect(laboratory.place.configuration()["DESTINATION__POSTGRES__CREDENTIALS"]) as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", (f"{laboratory.dataset}\\_staging\\_%",)
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
+def test_a_batch_beside_its_twin_and_after_a_killed_one_is_exact(laboratory: PlaceLaboratory) -> None:
+    batch = [
+        "batch", "--destination", laboratory.place.destination, "--dataset", laboratory.dataset, "--companies", "42",
+        "--from", START.isoformat(), "--to", NOW.isoformat(), "--quiet",
+    ]  # fmt: skip
+    killed = run_and_kill(call, batch, at=POINTS["merged, not noted"])
+    assert killed.killed, killed.err
+    assert len(staging_datasets(laboratory)) == 1, "a killed batch has no folder from which the next one could go on"
+    ends = run_at_once([batch, batch, batch])
+    assert [end.code for end in ends] == [0, 0, 0], "\n".join(end.err for end in ends)
+    assert staging_datasets(laboratory) == []
+    laboratory.mirrors(42)
+    before = laboratory.snapshot()
+    assert call(batch) == 0
+    assert laboratory.snapshot() == before
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_processes_without_a_lock_are_refused(laboratory: PlaceLaboratory, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--destination", laboratory.place.destination, "--dataset", laboratory.dataset]
+    assert call(["backfill", *where, "--from", START.isoformat(), "--processes", "2"]) == 2
+    assert "has no lock that would keep them apart; load it with one process." in capsys.readouterr().err
+    with laboratory.warehouse().writing():
+        batch = ["batch", *where, "--companies", "42", "--from", START.isoformat(), "--to", NOW.isoformat()]
+        assert call(batch) == 5, "where nothing else keeps writers apart, the folder has to"

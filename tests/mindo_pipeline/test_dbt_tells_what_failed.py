@@ -218,7 +218,7 @@ def test_part_of_a_copy_is_not_built_from(after_demo: None, monkeypatch: pytest.
 
 
 def test_a_build_does_not_begin_while_a_run_writes(after_demo: None) -> None:
-    folder = Warehouse()._root
+    folder = Warehouse()._turns.folder
     folder.mkdir(parents=True)
     with FileLock(folder / "run.lock"):
         result = mindo("dbt", "build")
