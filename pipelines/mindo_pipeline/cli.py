@@ -14,7 +14,7 @@ import typer
 
 from . import commands
 from .exit_codes import ExitCode
-from .session import Session, Verdict
+from .session import Observation, Verdict, execute
 
 _PRIVATE: Final = 0o077
 """Takes all rights from everyone but the owner."""
@@ -59,12 +59,17 @@ _PANELS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "plan": {},
         "run": {"epilog": _EXIT_CODES},
         "backfill": {"epilog": _EXIT_CODES},
+        "batch": {"epilog": _EXIT_CODES},
         "status": {},
         "verify": {"epilog": _EXIT_CODES},
     },
     "Models downstream": {"dbt": {}},
+    "Every night, on an engine": {"dagster": {}},
     "Change what was loaded": {"state": {}, "forget": {}, "copy": {}},
 }
+
+_OBSERVED: Final = ("run", "backfill", "batch")
+"""Commands that a scheduler starts, and that machines can watch; of a mistyped option they have to hear as well."""
 
 _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "dbt": ("build", "docs", "freshness"),
@@ -159,8 +164,16 @@ def call(arguments: Sequence[str]) -> int:
 def _usage_error(message: str, arguments: Sequence[str]) -> int:
     command = _named_command(arguments)
     line = f"{' '.join(message.split()).rstrip('.')}; see `{f'mindo {command}'.strip()} --help`."
-    Session(command or "mindo", "--json" in arguments).finish(Verdict(ExitCode.CONFIGURATION, line))
-    return ExitCode.CONFIGURATION
+    observation = Observation.typed(arguments) if command in _OBSERVED else None
+    try:
+        execute(
+            command or "mindo",
+            lambda _: Verdict(ExitCode.CONFIGURATION, line),
+            "--json" in arguments,
+            observation=observation,
+        )
+    except typer.Exit as end:
+        return end.exit_code
 
 
 def _named_command(arguments: Sequence[str]) -> str:

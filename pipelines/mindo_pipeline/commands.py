@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from . import options as o
-from .session import Session, Verdict, execute
+from .session import Observation, Session, Verdict, execute
 
 _SOURCE_OPTIONS: Final = (
     "company_ids",
@@ -152,6 +152,7 @@ def plan(
     lookback_days: o.LookbackDays = None,
     limit: o.Limit = None,
     window_hours: o.WindowHours = None,
+    batches: o.Batches = False,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
     as_json: o.Json = False,
@@ -166,7 +167,7 @@ def plan(
     def body(session: Session) -> Verdict:
         from .planning import plan_command
 
-        return plan_command(session, _given(context), destination, dataset)
+        return plan_command(session, _given(context), destination, dataset, batches)
 
     execute("plan", body, as_json, quiet)
 
@@ -190,6 +191,9 @@ def run(
     dbt: o.Dbt = False,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
+    notify: o.Notify = False,
+    metrics_file: o.MetricsFile = None,
+    log_format: o.LogFormat = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -214,7 +218,7 @@ def run(
 
         return run_command(session, _given(context), destination, dataset, load_messages)
 
-    execute("run", body, as_json, quiet)
+    execute("run", body, as_json, quiet, Observation(notify, metrics_file, log_format))
 
 
 def backfill(
@@ -222,6 +226,7 @@ def backfill(
     from_date: o.FromDate = None,
     to_date: o.ToDate = None,
     newest_first: o.NewestFirst = False,
+    processes: o.Processes = None,
     company_ids: o.Companies = None,
     channel: o.Channel = None,
     direction: o.Direction = None,
@@ -234,6 +239,9 @@ def backfill(
     accept_deletions: o.AcceptDeletions = False,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
+    notify: o.Notify = False,
+    metrics_file: o.MetricsFile = None,
+    log_format: o.LogFormat = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -246,9 +254,48 @@ def backfill(
     def body(session: Session) -> Verdict:
         from .loading import backfill_command
 
-        return backfill_command(session, _given(context), destination, dataset, load_messages, newest_first)
+        return backfill_command(session, _given(context), destination, dataset, load_messages, newest_first, processes)
 
-    execute("backfill", body, as_json, quiet)
+    execute("backfill", body, as_json, quiet, Observation(notify, metrics_file, log_format))
+
+
+def batch(
+    context: typer.Context,
+    from_date: o.FromDate = None,
+    to_date: o.ToDate = None,
+    only_new: o.OnlyNew = False,
+    company_ids: o.Companies = None,
+    channel: o.Channel = None,
+    direction: o.Direction = None,
+    agent_ids: o.Agents = None,
+    include: o.Include = None,
+    lookback_days: o.LookbackDays = None,
+    workers: o.Workers = None,
+    limit: o.Limit = None,
+    window_hours: o.WindowHours = None,
+    load_messages: o.LoadMessages = None,
+    accept_deletions: o.AcceptDeletions = False,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    notify: o.Notify = False,
+    metrics_file: o.MetricsFile = None,
+    log_format: o.LogFormat = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Load a part of a longer plan, one company and range: what an orchestrator calls.
+
+    `mindo plan --batches --json` tells the parts. Any number can be loaded at the same time, on PostgreSQL from any machine,
+    on DuckDB within one; the same one twice changes nothing. It works in a temporary folder, and moves the watermark over
+    what is read without a gap.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .loading import batch_command
+
+        return batch_command(session, _given(context), destination, dataset, load_messages, only_new)
+
+    execute("batch", body, as_json, quiet, Observation(notify, metrics_file, log_format))
 
 
 def status(
@@ -448,6 +495,37 @@ def dbt_freshness(
         return freshness_command(session, Warehouse(destination, dataset), variables)
 
     execute("dbt freshness", body, as_json, quiet)
+
+
+def dagster(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help="0 takes a free one.")] = 3000,
+    home: Annotated[
+        str | None,
+        typer.Option(
+            "--home",
+            metavar="FOLDER",
+            help="Where Dagster keeps its runs and its dagster.yaml. By default DAGSTER_HOME, or .dlt/.var/dagster.",
+        ),
+    ] = None,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+) -> None:
+    """Serve Dagster on this machine until Ctrl-C: partitions of company and month, nightly schedules, checks, dbt models.
+
+    Without an API key it is a demo over a made-up Mindo, whose files are gone afterwards. With one it reads what `mindo run`
+    reads. Schedules are off until you switch them on. Needs pip install 'mindo-connector\\[dagster]'.
+
+    The code location is the module mindo_pipeline.dagster.definitions; docs/dagster.md tells how to use it on a Dagster of
+    your own.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .dagster.serving import DagsterOptions, dagster_command
+
+        return dagster_command(session, DagsterOptions(host, port, home, destination, dataset))
+
+    execute("dagster", body)
 
 
 def copy(

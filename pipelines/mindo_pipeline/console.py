@@ -35,7 +35,13 @@ def _visible(character: str) -> str:
 def make_console(stream: TextIO) -> Console:
     """A console that takes text literally: no markup, no emoji codes, no highlighting. Honours NO_COLOR."""
     fixed = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
-    return Console(file=stream, markup=False, emoji=False, highlight=False, width=fixed)
+    return _LastingConsole(file=stream, markup=False, emoji=False, highlight=False, width=fixed)
+
+
+class _LastingConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Goes on without a reader; rich would end the program, in the middle of a load."""
+        self.quiet = True
 
 
 def make_table(*columns: str) -> Table:

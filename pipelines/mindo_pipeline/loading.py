@@ -14,11 +14,14 @@ from mindo import (
     Coverage,
     MindoClient,
     Options,
+    Window,
     resolve_companies,
     resolve_options,
 )
 from mindo.columns import EXPORT_WINDOWS, MESSAGES
 from mindo.exceptions import WindowShrunk
+from mindo.extraction import LoadedWindow
+from mindo.reader import WindowRead
 
 from .console import counted, duration
 from .errors import explain
@@ -27,10 +30,14 @@ from .progress import Progress, make_progress
 from .report import change_lines, companies_table, incomplete_lines, outcome_document, rows_table
 from .running import (
     DEFAULT_LOAD_MESSAGES,
+    MOST_PROCESSES,
+    Batch,
     Outcome,
     check_access,
+    count_written,
     plan_backfill,
     run_backfill,
+    run_batch,
     run_increment,
 )
 from .session import CommandFailed, Session, Verdict
@@ -55,6 +62,32 @@ def load_increment(session: Session, options: Options, warehouse: Warehouse, loa
     return load(session, options, warehouse, read, partial(drop_demo, session))
 
 
+def batch_command(
+    session: Session,
+    given: dict[str, Any],
+    destination: str | None,
+    dataset: str | None,
+    load_messages: str | None,
+    only_new: bool,
+) -> Verdict:
+    """One batch of a longer plan, in a folder of its own."""
+    size = parse_load_messages(load_messages)
+    options = resolve_options(given)
+    if options.interval is None:
+        raise ConfigurationError("from: missing; a batch needs --from and --to.")
+    if len(options.company_ids) > 1:
+        raise ConfigurationError("companies: a batch is of one company; name it: --companies 42.")
+    start, end = options.interval
+
+    def read(
+        warehouse: Warehouse, options: Options, companies: Sequence[Company], progress: Progress, outcome: Outcome
+    ) -> None:
+        run_batch(warehouse, options, Batch(companies[0], start, end, only_new), progress, outcome, size)
+
+    warehouse = Warehouse(destination, dataset, shares_no_folder=True)
+    return load(session, options, warehouse, read, partial(drop_demo, session), is_shared=True)
+
+
 def backfill_command(
     session: Session,
     given: dict[str, Any],
@@ -62,9 +95,13 @@ def backfill_command(
     dataset: str | None,
     load_messages: str | None,
     newest_first: bool,
+    processes: str | None,
 ) -> Verdict:
     """A range of history in bounded, resumable loads."""
     size = parse_load_messages(load_messages)
+    count = 1 if processes is None else parse_count("processes", processes)
+    if count > MOST_PROCESSES:
+        raise ConfigurationError(f"processes: at most {MOST_PROCESSES} can load side by side.")
     checked = resolve_options(given)
     # of no company: finds a missing range before the warehouse is opened
     plan_backfill(checked, [], Coverage({}))
@@ -77,9 +114,22 @@ def backfill_command(
         if done > 0:
             session.note(f"resuming: {done:,} of {counted(backfill.windows, 'window')} are already done")
         session.document["resumed_windows"] = max(0, done)
-        run_backfill(warehouse, options, companies, backfill, progress, outcome, size)
+        if count == 1:
+            run_backfill(warehouse, options, companies, backfill, progress, outcome, size)
+        else:
+            from .processes import Place, backfill_in_processes
 
-    return load(session, checked, Warehouse(destination, dataset), read, partial(drop_demo, session))
+            place = Place(destination, dataset, size)
+            backfill_in_processes(
+                warehouse, options, companies, backfill, newest_first, place, count, progress, outcome, session.note
+            )
+
+    warehouse = Warehouse(destination, dataset)
+    if count > 1 and not warehouse.can_be_shared:
+        raise ConfigurationError(
+            f"processes: {warehouse.location} has no lock that would keep them apart; load it with one process."
+        )
+    return load(session, checked, warehouse, read, partial(drop_demo, session), is_shared=count > 1)
 
 
 @dataclass
@@ -93,9 +143,20 @@ class _Run:
     companies: list[Company] = field(default_factory=list)
     coverage: Coverage | None = None
 
-    def committed(self) -> None:
+    def planned(self, windows: Sequence[Window]) -> None:
+        """Tells the observers."""
+        for observer in self.session.observers:
+            observer.planned(windows)
+
+    def keep_state(self) -> None:
         """Keeps the state as of the last load that is safe at the destination."""
         self.coverage = self.warehouse.coverage
+
+    def committed(self, complete: Sequence[LoadedWindow], incomplete: Sequence[WindowRead]) -> None:
+        """A load is safe at the destination."""
+        self.keep_state()
+        for observer in self.session.observers:
+            observer.loaded(complete, incomplete)
 
     def describe(self) -> None:
         """Brings the JSON object up to date."""
@@ -111,8 +172,9 @@ class _Run:
         if outcome.complete:
             self.session.show("", companies_table(outcome, self.options, self.companies, self.coverage))
             self.session.show(rows_table(outcome), *change_lines(outcome))
-        for line in incomplete_lines(outcome):
-            self.session.warn(line)
+        if not self.session.events:
+            for line in incomplete_lines(outcome):
+                self.session.warn(line)
 
     def verdict(self, written: int) -> Verdict:
         """How a run ended that came to its end."""
@@ -153,6 +215,7 @@ def load(
     read: Read,
     prepare: Callable[[Warehouse], None],
     run_id: str | None = None,
+    is_shared: bool = False,
 ) -> Verdict:
     """Runs a plan and reports it, however it ends.
 
@@ -163,20 +226,23 @@ def load(
         read: Reads the plan.
         prepare: Looks at the warehouse before anything is written.
         run_id: Names the run in the ledger.
+        is_shared: Whether others may load a DuckDB file in turns with this run; on a server they always may.
     """
     run = _Run(session, options, warehouse, Outcome() if run_id is None else Outcome(run_id))
     run.describe()
+    for observer in session.observers:
+        observer.began(run.outcome.run_id)
     try:
         warehouse.check_free()
         client = MindoClient(options)
         run.companies += resolve_companies(options, client)
         check_access(options, run.companies, client)
-        warehouse.on_wait = lambda: session.note("waiting for another run to end its load")
-        with warehouse.writing(beside_others=True):
+        warehouse.on_wait = lambda: session.note("waiting for another run to end its load", "waiting")
+        with warehouse.writing(beside_others=is_shared or warehouse.file is None):
             prepare(warehouse)
-            run.committed()
-            with make_progress(session.err, session.note, session.quiet) as progress:
-                progress.on_load = run.committed
+            run.keep_state()
+            with make_progress(session.err, session.note, session.quiet, session.log) as progress:
+                progress.on_plan, progress.on_load = run.planned, run.committed
                 read(warehouse, options, run.companies, progress, run.outcome)
             written = count_written(warehouse, run.outcome)
     except BaseException as error:
@@ -189,17 +255,6 @@ def load(
     session.document["messages_written"] = written
     run.show()
     return run.verdict(written)
-
-
-def count_written(warehouse: Warehouse, outcome: Outcome) -> int:
-    """How many rows of `messages` the run's loads inserted or changed."""
-    if not outcome.load_ids:
-        return 0
-    marks = ", ".join(["%s"] * len(outcome.load_ids))
-    rows = warehouse.query(
-        f"SELECT count(*) AS n FROM {{{MESSAGES}}} WHERE _dlt_load_id IN ({marks})", *outcome.load_ids
-    )
-    return int(rows[0]["n"]) if rows else 0
 
 
 def holds_demo(warehouse: Warehouse) -> bool:

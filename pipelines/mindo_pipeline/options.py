@@ -104,6 +104,25 @@ LoadMessages = Annotated[
         help="Commit at the first window edge beyond N messages. By default 200000.",
     ),
 ]
+Processes = Annotated[
+    Text,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        rich_help_panel=_HOW,
+        help="Load N months of companies side by side, each in a process of its own. By default 1.",
+    ),
+]
+OnlyNew = Annotated[
+    bool,
+    typer.Option("--only-new", rich_help_panel=_READ, help="Of the range, only what was never read, and the lookback."),
+]
+Batches = Annotated[
+    bool,
+    typer.Option(
+        "--batches", rich_help_panel=_OUTPUT, help="Tell parts of a company and a month each, for `mindo batch`."
+    ),
+]
 NewestFirst = Annotated[
     bool, typer.Option("--newest-first", rich_help_panel=_HOW, help="Begin with the latest windows.")
 ]
@@ -212,6 +231,32 @@ Json = Annotated[
     bool,
     typer.Option(
         "--json", rich_help_panel=_OUTPUT, help="Print one JSON object; everything else goes to standard error."
+    ),
+]
+Notify = Annotated[
+    bool,
+    typer.Option(
+        "--notify",
+        rich_help_panel=_OUTPUT,
+        help="Tell a Slack-compatible webhook if it fails; set webhook_url in \\[notify] of .dlt/secrets.toml.",
+    ),
+]
+MetricsFile = Annotated[
+    Text,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+        help="Write what it did in Prometheus' text format, whatever the end.",
+    ),
+]
+LogFormat = Annotated[
+    Text,
+    typer.Option(
+        "--log-format",
+        metavar="FORMAT",
+        rich_help_panel=_OUTPUT,
+        help="Of standard error: text (default), or json, an event per line.",
     ),
 ]
 Quiet = Annotated[

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rich import progress as bars
 from rich.console import Console
@@ -21,6 +21,9 @@ from mindo.reader import WindowRead
 
 from .console import counted, duration
 
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
 LINE_SECONDS: Final = 5.0
 
 
@@ -31,11 +34,13 @@ class Progress:
         total: Windows of the plan.
         companies: How many they belong to.
         messages: Messages read so far.
-        on_load: Called after each load that was committed.
+        on_plan: Called with the windows of the plan.
+        on_load: Called after each load that was committed, with the windows that are in it and those that can't be.
     """
 
     def __init__(self) -> None:
-        self.on_load: Callable[[], None] = lambda: None
+        self.on_plan: Callable[[Sequence[Window]], None] = lambda _: None
+        self.on_load: Callable[[Sequence[LoadedWindow], Sequence[WindowRead]], None] = lambda _, __: None
         self.total = 0
         self.companies = 0
         self.messages = 0
@@ -48,6 +53,7 @@ class Progress:
         self.total = len(windows)
         self.companies = len({window.company_id for window in windows})
         self._started = self._last_page = time.monotonic()
+        self.on_plan(windows)
         self._show()
 
     def page_read(self, window: Window, page: Page) -> None:
@@ -61,11 +67,18 @@ class Progress:
 
     def windows_ended(self, complete: Sequence[LoadedWindow], incomplete: Sequence[WindowRead]) -> None:
         """These windows are loaded, and those can't be."""
-        self.on_load()
+        self.on_load(complete, incomplete)
         with self._lock:
             self._done.update(window.read.window for window in complete)
             self._done.update(read.window for read in incomplete)
             self._show()
+
+    def batch_ended(self, complete: Sequence[LoadedWindow], incomplete: Sequence[WindowRead]) -> None:
+        """Another process has loaded these windows, or could not."""
+        with self._lock:
+            self.messages += sum(window.read.rows for window in complete)
+            self._last_page = time.monotonic()
+        self.windows_ended(complete, incomplete)
 
     @property
     def done(self) -> int:
@@ -135,6 +148,31 @@ class LineProgress(Progress):
             self._tell(self._line())
 
 
+class EventProgress(LineProgress):
+    """The same as events.
+
+    Args:
+        log: Takes an event.
+        every: Seconds between two events.
+    """
+
+    def __init__(self, log: FilteringBoundLogger, every: float = LINE_SECONDS) -> None:
+        super().__init__(self._write_event, every)
+        self._log = log
+
+    def _write_event(self, _: str) -> None:
+        left = self.time_left
+        self._log.info(
+            "progress",
+            windows_done=self.done,
+            windows=self.total,
+            companies=self.companies,
+            messages=self.messages,
+            messages_per_second=round(self.rate),
+            seconds_left=round(left.total_seconds()) if left else None,
+        )
+
+
 class BarProgress(Progress):
     """A bar on a terminal.
 
@@ -190,14 +228,19 @@ class _Figures(bars.ProgressColumn):
         return Text(" · ".join(parts))
 
 
-def make_progress(console: Console, write: Callable[[str], None], quiet: bool) -> Progress:
+def make_progress(
+    console: Console, write: Callable[[str], None], quiet: bool, log: FilteringBoundLogger | None = None
+) -> Progress:
     """The progress that suits standard error.
 
     Args:
         console: Standard error.
         write: Writes a line to it.
         quiet: Whether nothing should be shown.
+        log: Writes events to it, if it is for those.
     """
     if quiet:
         return Progress()
+    if log:
+        return EventProgress(log)
     return BarProgress(console) if console.is_terminal else LineProgress(write)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -12,7 +14,7 @@ from mindo import Company, Coverage, Options, Window
 from mindo.columns import CHILD_TABLES, MESSAGES
 from mindo.exceptions import WindowShrunk
 from mindo.reader import WindowRead
-from mindo.windows import format_time, merge_ranges
+from mindo.windows import format_time, merge_ranges, parse_time
 
 from .console import clean, counted, make_table, moment
 from .running import Outcome
@@ -76,25 +78,62 @@ def window_document(window: Window) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class NotLoaded:
+    """Adjacent windows of which nothing was loaded, all for the same reason."""
+
+    company_id: int
+    status: str
+    reason: str
+    start: datetime
+    end: datetime
+    windows: int
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"{self.status}: company {self.company_id} [{format_time(self.start)}, {format_time(self.end)})"
+            f" ({counted(self.windows, 'window')}): {clean(self.reason)}"
+        )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "company_id": self.company_id,
+            "start": format_time(self.start),
+            "end": format_time(self.end),
+            "windows": self.windows,
+            "error": self.reason,
+        }
+
+
+def ranges_not_loaded(windows: Iterable[Mapping[str, Any]]) -> list[NotLoaded]:
+    """The incomplete and the refused ones of windows as JSON; adjacent ones with the same reason are one range."""
+    failed = sorted((w for w in windows if w["error"]), key=lambda w: (*_told_together(w), parse_time(w["start"])))
+    found = []
+    for told, group in groupby(failed, key=_told_together):
+        spans = [(parse_time(window["start"]), parse_time(window["end"])) for window in group]
+        for start, end in merge_ranges(spans):
+            found.append(NotLoaded(*told, start, end, sum(start <= span[0] < end for span in spans)))
+    return found
+
+
 def incomplete_lines(outcome: Outcome) -> list[str]:
     """The incomplete and the refused windows with their reasons; adjacent ones with the same reason on one line."""
-    reads = sorted(outcome.incomplete, key=lambda read: (*_told_together(read), read.window.start))
-    lines = []
-    for (company_id, status, reason), group in groupby(reads, key=_told_together):
-        windows = [read.window for read in group]
-        for start, end in merge_ranges((window.start, window.end) for window in windows):
-            count = sum(start <= window.start < end for window in windows)
-            lines.append(
-                f"{status}: company {company_id} [{format_time(start)}, {format_time(end)})"
-                f" ({counted(count, 'window')}): {clean(reason)}"
-            )
+    failed = [
+        {**window_document(read.window), "status": failed_status(read), "error": str(read.error)}
+        for read in outcome.incomplete
+    ]
+    lines = [missing.line for missing in ranges_not_loaded(failed)]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} more; --json names them all."]
     return lines
 
 
-def _told_together(read: WindowRead) -> tuple[int, str, str]:
-    return read.window.company_id, failed_status(read), str(read.error)
+def _told_together(window: Mapping[str, Any]) -> tuple[int, str, str]:
+    return window["company_id"], window["status"], window["error"]
 
 
 def companies_table(

@@ -11,11 +11,13 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TextIO
 
 import typer
 from rich.console import Console, RenderableType
@@ -25,7 +27,14 @@ from rich.text import Text
 from .console import clean, make_console
 from .exit_codes import ExitCode
 
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from .observing.event_log import EventLog
+    from .observing.observer import Observer
+
 DEBUG_VARIABLE: Final = "MINDO_DEBUG"
+_JSON_LOG: Final = "json"
 _STATUSES: Final = {
     ExitCode.COMPLETE: "complete",
     ExitCode.GUARD: "refused",
@@ -49,6 +58,33 @@ class CommandFailed(Exception):
         self.code = code
 
 
+@dataclass(frozen=True)
+class Observation:
+    """How machines watch a command, as it was asked for. Spans are asked for by the environment alone.
+
+    Attributes:
+        notify: Whether the configured webhook is told of the end.
+        metrics_file: Where metrics are written.
+        log_format: What standard error is: `text` or `json`.
+    """
+
+    notify: bool = False
+    metrics_file: str | None = None
+    log_format: str | None = None
+
+    @classmethod
+    def typed(cls, arguments: Sequence[str]) -> Observation:
+        """As far as it can be told from arguments that can't be understood as a whole."""
+        values = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+        values |= dict(pairwise(arguments))
+        return cls("--notify" in arguments, values.get("--metrics-file"), values.get("--log-format"))
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether standard error is for JSON only."""
+        return self.log_format == _JSON_LOG
+
+
 @dataclass
 class Session:
     """One command as it runs.
@@ -61,6 +97,8 @@ class Session:
         out: Standard output.
         err: Standard error.
         started: When it began.
+        observers: Who else is told of it, in the order in which they are told.
+        events: Takes over standard error, if that is for JSON only.
     """
 
     command: str
@@ -70,6 +108,8 @@ class Session:
     out: Console = field(default_factory=lambda: make_console(sys.stdout))
     err: Console = field(default_factory=lambda: make_console(sys.stderr))
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    observers: list[Observer] = field(default_factory=list)
+    events: EventLog | None = None
     _told: bool = False
 
     @property
@@ -85,14 +125,45 @@ class Session:
                 if isinstance(part, Table):
                     self.out.print()
 
-    def note(self, text: str) -> None:
-        """Tells something on standard error that isn't a result."""
-        if not self.quiet:
+    def observe(self, observation: Observation) -> None:
+        """Lets machines watch from now on.
+
+        Raises:
+            ConfigurationError: If they can't, as asked for.
+        """
+        from .observing.choosing import add_observers, open_events
+
+        self.events = open_events(self, observation)
+        try:
+            add_observers(self, observation)
+        finally:
+            if self.events:
+                # the last, so that its last event knows what became of the others
+                self.observers.append(self.events)
+
+    @property
+    def log(self) -> FilteringBoundLogger | None:
+        """Writes events to standard error, if that is for those only."""
+        return self.events.log if self.events else None
+
+    def note(self, text: str, event: str = "note") -> None:
+        """Tells something on standard error that isn't a result.
+
+        Args:
+            text: The line.
+            event: Its name, where standard error is for JSON only.
+        """
+        if self.log:
+            self.log.info(event, message=text)
+        elif not self.quiet:
             self.err.print(text, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Tells something on standard error that should not be missed."""
-        self.err.print(Text(text, "yellow"), soft_wrap=True)
+        if self.log:
+            self.log.warning("warning", message=text)
+        else:
+            self.err.print(Text(text, "yellow"), soft_wrap=True)
 
     def tell(self, verdict: Verdict) -> None:
         """Prints the one line; once, whoever asks for it first."""
@@ -100,18 +171,40 @@ class Session:
         if self._told or not line:
             return
         self._told = True
+        if verdict.code is ExitCode.COMPLETE and not self.as_json:
+            self.show(line)
+            return
+        if self.events:
+            # its last event holds the line
+            return
         if verdict.code is ExitCode.COMPLETE:
-            (self.note if self.as_json else self.show)(line)
+            self.note(line)
             return
         status = self.status(verdict.code)
         prefix = "error" if status == "failed" else status
         self.err.print(Text.assemble((f"{prefix}: ", "bold red"), line), soft_wrap=True)
 
     def finish(self, verdict: Verdict) -> None:
-        """Prints the one line, and with --json the object."""
-        self.tell(verdict)
+        """Prints the one line, tells the observers, and with --json prints the object. What goes wrong in it changes nothing."""
+        with _readers_may_leave():
+            self.tell(verdict)
+        document = self.ended(verdict)
+        for observer in self.observers:
+            with _readers_may_leave():
+                self._tell_end(observer, document)
         if self.as_json:
-            write_json(self.out.file, self.ended(verdict))
+            with _readers_may_leave():
+                write_json(self.out.file, document)
+
+    def _tell_end(self, observer: Observer, document: dict[str, Any]) -> None:
+        try:
+            observer.ended(document)
+        except BrokenPipeError:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            # a second Ctrl-C ends the wait for a server
+            reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+            self.warn(f"{type(observer).__name__}: the end could not be told ({reason}); the exit code stays as it is.")
 
     def status(self, code: ExitCode) -> str:
         """The exit code as a word."""
@@ -135,19 +228,35 @@ class Session:
         }
 
 
-def execute(command: str, body: Callable[[Session], Verdict], as_json: bool = False, quiet: bool = False) -> NoReturn:
+def execute(
+    command: str,
+    body: Callable[[Session], Verdict],
+    as_json: bool = False,
+    quiet: bool = False,
+    observation: Observation | None = None,
+) -> NoReturn:
     """Runs the body of a command and ends with its exit code, whatever happens in it.
+
+    Args:
+        command: Its name.
+        body: What it does.
+        as_json: See `Session`.
+        quiet: See `Session`.
+        observation: How machines watch it; `None` for commands that they don't.
 
     Raises:
         typer.Exit: Always.
     """
     session = Session(command, as_json, quiet)
+    drops_prints = observation is not None and observation.wants_events
     try:
-        with _terminable(), _libraries_kept_quiet():
+        with terminable(), libraries_kept_quiet(drops_prints):
+            if observation:
+                session.observe(observation)
             verdict = body(session)
     except BaseException as error:
         verdict = explain_failure(error)
-    with contextlib.suppress(BrokenPipeError):
+    with terminable(), libraries_kept_quiet(drops_prints):
         session.finish(verdict)
     raise typer.Exit(int(verdict.code))
 
@@ -177,7 +286,7 @@ def json_time(value: datetime | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Makes SIGTERM end a command as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -194,17 +303,30 @@ def _terminable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _libraries_kept_quiet() -> Iterator[None]:
-    """Nothing that a library prints may reach standard output; nothing that it logs or warns of, anybody: it may quote rows."""
+def _readers_may_leave() -> Iterator[None]:
+    """Whoever reads a pipe may have enough of it."""
+    with contextlib.suppress(BrokenPipeError):
+        yield
+
+
+@contextlib.contextmanager
+def libraries_kept_quiet(drops_prints: bool = False) -> Iterator[None]:
+    """Nothing that a library prints may reach standard output; nothing that it logs or warns of, anybody: it may quote rows.
+
+    Args:
+        drops_prints: Whether it may not reach standard error either.
+    """
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)
-    real: TextIO = sys.stderr
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(real):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.getLogger().removeHandler(handler)
+    with contextlib.ExitStack() as stack:
+        stack.callback(logging.getLogger().removeHandler, handler)
+        real: TextIO = sys.stderr
+        if drops_prints:
+            real = stack.enter_context(Path(os.devnull).open("w"))
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(contextlib.redirect_stdout(real))
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _print_frames(error: BaseException) -> None:

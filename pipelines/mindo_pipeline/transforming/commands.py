@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -193,23 +193,50 @@ def _describe(session: Session, warehouse: Warehouse) -> None:
 
 
 def _build(session: Session, building: Building, document: dict[str, Any]) -> Verdict:
-    warehouse = building.warehouse
-    warehouse.on_wait = lambda: session.note("waiting for another build or load to end")
+    building.warehouse.on_wait = lambda: session.note("waiting for another build or load to end")
     with (
         _told_if_stopped("stopped; what dbt has built stays, the same command builds the rest."),
-        warehouse.modelling(),
+        models_built(
+            building,
+            lambda: session.note("building the models with dbt"),
+            lambda invocation: _check_selection(session, invocation),
+        ) as invocation,
     ):
+        results = build_results(invocation)
+    return _report(session, building, results, document)
+
+
+@contextmanager
+def models_built(
+    building: Building,
+    begin: Callable[[], None] = lambda: None,
+    look: Callable[[Invocation], None] = lambda _: None,
+) -> Iterator[Invocation]:
+    """Builds the models and tests them, while nobody else writes to the warehouse.
+
+    Args:
+        building: What to build.
+        begin: Called when the warehouse is held.
+        look: Looks at what dbt left before anything else does.
+
+    Raises:
+        NothingLoaded: If there is nothing to build from.
+        CommandFailed: If dbt ended before it came to the models.
+        ConfigurationError: If the project says that one of its variables is wrong.
+        DestinationError: If the warehouse can't be held, or dbt can't write to it.
+    """
+    warehouse = building.warehouse
+    with warehouse.modelling():
         _check_loaded(warehouse)
-        session.note("building the models with dbt")
+        begin()
         profile = make_profile(warehouse, building.threads)
         with dbt_called(
             [*_BUILD, *building.options], profile, building.variables, building.artifacts, warehouse.cache
         ) as invocation:
-            results = build_results(invocation)
-            _check_selection(session, invocation)
-            if wrong_setting(invocation) or invocation.code not in _DBT_ENDED or not results:
+            look(invocation)
+            if wrong_setting(invocation) or invocation.code not in _DBT_ENDED or not build_results(invocation):
                 raise _ended_early(warehouse, invocation)
-    return _report(session, building, results, document)
+            yield invocation
 
 
 def _check_loaded(warehouse: Warehouse) -> None:
