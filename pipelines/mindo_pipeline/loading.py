@@ -202,7 +202,7 @@ class _Run:
 
     def cut_short(self, error: BaseException) -> CommandFailed:
         """How a run ended that did not come to its end."""
-        code, line = explain(error)
+        code, line = (error.code, str(error)) if isinstance(error, CommandFailed) else explain(error)
         stays = f"{len(self.outcome.complete):,} of {counted(len(self.outcome.planned), 'window')} are loaded and stay"
         reason = "stopped" if code is ExitCode.INTERRUPTED else line.rstrip(".")
         return CommandFailed(code, f"{reason}; {stays}, the same command reads the rest.")

@@ -19,11 +19,10 @@ from mindo import Company, Options
 from mindo.windows import ranges_by_company
 
 from .batches import Batch, load_batch_into, split_by_month
-from .errors import explain
 from .exit_codes import ExitCode
 from .progress import Progress
 from .running import Backfill, Outcome, with_unfinished
-from .session import CommandFailed, libraries_kept_quiet, terminable
+from .session import CommandFailed, explain_failure, libraries_kept_quiet, terminable
 from .warehouse import Warehouse
 
 _TRIES: Final = 2
@@ -201,5 +200,5 @@ def _load(batch: Batch, options: Options, place: Place) -> _Ended:
             warehouse = Warehouse(place.destination, place.dataset)
             load_batch_into(warehouse, batch, options, place.load_messages, outcome)
     except BaseException as error:
-        return _Ended(outcome, *explain(error))
+        return _Ended(outcome, *explain_failure(error))
     return _Ended(outcome)

@@ -53,7 +53,7 @@ def covered() -> dict[int, list[tuple[datetime, datetime]]]:
 
 def wait_until_loading(emulator: Emulator[World]) -> None:
     """Until at least one batch must have been loaded; a look into the file would keep the processes from writing it."""
-    wait_until(lambda: len(emulator.requests) > 40)
+    wait_until(lambda: len(emulator.requests) > 40, timeout=120)
 
 
 def workers_of(process: int) -> list[psutil.Process]:
@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_costs_nothing(emulator: Emulator[World]) -> No
     wait_until_loading(emulator)
     os.kill(workers_of(process.pid)[0].pid, signal.SIGKILL)
     emulator.settings.latency = 0.0
-    result = finish(process)
+    result = finish(process, timeout=180)
     assert result.code == 0, result.err
     assert "its batch is loaded again" in result.err
     assert_truth(emulator)
@@ -95,7 +95,7 @@ def test_a_stopped_backfill_ends_its_processes_and_is_resumed(emulator: Emulator
     wait_until_loading(emulator)
     workers = workers_of(process.pid)
     process.terminate()
-    result = finish(process)
+    result = finish(process, timeout=180)
     assert result.code == ExitCode.INTERRUPTED
     assert workers
     assert not any(worker.is_running() for worker in workers)
@@ -105,6 +105,22 @@ def test_a_stopped_backfill_ends_its_processes_and_is_resumed(emulator: Emulator
     rest = mindo("backfill", *RANGE, "--processes", "2", "--json")
     assert (rest.code, rest.document["resumed_windows"]) == (0, loaded)
     assert_truth(emulator)
+
+
+def test_what_ends_one_process_ends_the_backfill_and_is_told(emulator: Emulator[World]) -> None:
+    emulator.settings.latency = 0.2
+    process = spawn("backfill", *RANGE, "--processes", "2", "--workers", "1", "--json")
+    wait_until_loading(emulator)
+    warehouse = Path("warehouse.duckdb")
+    warehouse.chmod(0o400)
+    result = finish(process, timeout=180)
+    assert result.code == ExitCode.DESTINATION
+    last = result.err.splitlines()[-1]
+    assert "the database is read-only" in last
+    warehouse.chmod(0o600)
+    statuses = [window["status"] for window in result.document["windows"]]
+    assert f"{statuses.count('complete')} of {len(statuses)} windows are loaded and stay" in last
+    assert statuses.count("complete") == count("export_windows") < len(statuses)
 
 
 def test_processes_end_with_a_parent_that_is_killed(emulator: Emulator[World]) -> None:
