@@ -21,7 +21,6 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 import typer
-import yaml
 from croniter import croniter
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
@@ -35,6 +34,7 @@ from mindo_emulator import GLOBAL_DEMO_KEY, Emulator, World, demo_key
 from mindo_pipeline.cli import app
 from mindo_pipeline.defaults import DEFAULTS, DUCKDB_DEFAULTS
 from mindo_pipeline.exit_codes import ExitCode
+from mindo_pipeline.observing.notifying import NotifyConfiguration
 from mindo_pipeline.running import DEFAULT_LOAD_MESSAGES
 from mindo_pipeline.warehouse import DEFAULT_DATASET, DEFAULT_DESTINATION, Warehouse
 from tests.docs.page import ROOT, Block, anchors, blocks, codes, links, prose, read, table
@@ -226,8 +226,8 @@ def test_every_python_block_is_tested() -> None:
 
 
 def command_lines() -> list[str]:
-    """Every `mindo …` of the page: in shell blocks, in the cron line, in the workflow, in the text."""
-    text = "\n".join(block.text for language in ("sh", "cron", "yaml") for block in blocks(language))
+    """Every `mindo …` of the page: in shell blocks, in the cron lines, in the text."""
+    text = "\n".join(block.text for language in ("sh", "cron") for block in blocks(language))
     found = re.findall(r"(?:^|&& |run: |/bin/)(mindo [^#>\n]*)", text, re.MULTILINE)
     found += [code for code in codes(prose()) if code.startswith("mindo ")]
     return sorted({line.strip() for line in found})
@@ -283,7 +283,7 @@ def test_five_minutes_to_a_real_key_go_as_described(
     assert mindo("status").code == 0
 
 
-# --- TOML, YAML, cron ----------------------------------------------------------------------------------------------
+# --- TOML, cron ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.text.splitlines()[1])
@@ -307,29 +307,9 @@ def test_tables_of_keys_and_companies_come_from_the_environment_as_json(monkeypa
     assert options.companies == {42: {"name": "Uno", "timezone": "Europe/Madrid"}}
 
 
-def test_the_workflow_is_complete() -> None:
-    (block,) = blocks("yaml")
-    workflow = yaml.safe_load(block.text)
-    triggers = workflow[True]  # YAML 1.1 reads `on` as true
-    assert all(croniter.is_valid(entry["cron"]) for entry in triggers["schedule"])
-    assert workflow["concurrency"]["cancel-in-progress"] is False
-    (job,) = workflow["jobs"].values()
-    assert set(job["env"]) <= {row_env for row in table("Configuration") for row_env in codes(row[1])}
-    steps = [step.get("run") or step["uses"] for step in job["steps"]]
-    assert steps.index("make setup") < steps.index(".venv/bin/mindo run --json > run.json")
-    saved, restored = (
-        next(s for s in job["steps"] if s.get("uses", "").startswith(f"actions/cache/{what}"))
-        for what in ("save", "restore")
-    )
-    assert saved["with"]["path"] == restored["with"]["path"]
-    assert saved["with"]["key"] == restored["with"]["key"]
-    assert saved["with"]["key"].startswith(restored["with"]["restore-keys"])
-    assert saved["if"] == "always()"
-
-
-def test_the_cron_line_is_valid() -> None:
+def test_the_cron_lines_are_valid() -> None:
     (block,) = blocks("cron")
-    assert croniter.is_valid(" ".join(block.text.split()[:5]))
+    assert all(croniter.is_valid(" ".join(line.split()[:5])) for line in block.text.splitlines())
 
 
 # --- tables that must not go stale ---------------------------------------------------------------------------------
@@ -454,8 +434,13 @@ def test_the_defaults_for_dlt_are_right() -> None:
             else:
                 yield f"{prefix}{key}", value
 
-    listed = {codes(r[0])[0]: tomllib.loads(f"v = {codes(r[1])[0]}")["v"] for r in table("Configuration", 1)}
+    listed = {codes(r[0])[0]: tomllib.loads(f"v = {codes(r[1])[0]}")["v"] for r in table("Configuration", 2)}
     assert listed == dict(flat(DEFAULTS)) | dict(flat(DUCKDB_DEFAULTS))
+
+
+def test_every_key_of_notify_is_listed_with_its_environment_variable() -> None:
+    rows = {codes(row[0])[0]: codes(row[1])[0] for row in table("Configuration", 1)}
+    assert rows == {name: f"NOTIFY__{name.upper()}" for name in NotifyConfiguration.__annotations__}
 
 
 def test_every_exit_code_is_listed() -> None:
