@@ -26,6 +26,7 @@ from .running import (
     Outcome,
     Progress,
     check_access,
+    clear_demo,
     count_written,
     run_batch,
     split_by_month,
@@ -122,6 +123,7 @@ def load_batch_into(
 ) -> BatchLoad:
     """The same with a warehouse that is open already; see `load_batch`."""
     with warehouse.writing(beside_others=True):
+        clear_demo(warehouse)
         run_batch(warehouse, options, batch, progress or NoProgress(), outcome, load_messages)
         written = count_written(warehouse, outcome)
         watermark = warehouse.coverage.watermark(batch.company.company_id, options.selection)

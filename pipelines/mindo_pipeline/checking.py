@@ -16,8 +16,7 @@ from mindo.settings import GLOBAL_KEY_PREFIX
 from .console import clean, duration, moment
 from .errors import explain
 from .exit_codes import ExitCode
-from .loading import holds_demo
-from .running import check_access
+from .running import check_access, holds_demo
 from .session import Session, Verdict
 from .warehouse import Warehouse
 

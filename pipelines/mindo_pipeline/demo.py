@@ -25,9 +25,9 @@ from mindo_emulator import GLOBAL_DEMO_KEY, Emulator, World
 
 from .console import clean, make_table, typed_as
 from .insights import INSIGHTS, Insight
-from .loading import DEMO_RUN_PREFIX, load
+from .loading import load
 from .report import TABLES
-from .running import run_increment
+from .running import DEMO_RUN_PREFIX, run_increment
 from .session import Session, Verdict
 from .warehouse import DEFAULT_DATASET, Warehouse
 

@@ -23,8 +23,8 @@ from .console import clean, counted, make_table
 from .erasing import ERASED_TABLES, Erasure, erase, plan_erasure
 from .errors import DestinationError, explain
 from .exit_codes import ExitCode
-from .loading import holds_demo
 from .reclaiming import NotReclaimed, reclaiming_of
+from .running import holds_demo
 from .session import CommandFailed, Session, Verdict
 from .warehouse import Warehouse
 

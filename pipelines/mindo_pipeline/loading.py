@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from mindo import (
     AccessError,
@@ -18,7 +18,7 @@ from mindo import (
     resolve_companies,
     resolve_options,
 )
-from mindo.columns import EXPORT_WINDOWS, MESSAGES
+from mindo.columns import MESSAGES
 from mindo.exceptions import WindowShrunk
 from mindo.extraction import LoadedWindow
 from mindo.reader import WindowRead
@@ -34,6 +34,7 @@ from .running import (
     Batch,
     Outcome,
     check_access,
+    clear_demo,
     count_written,
     plan_backfill,
     run_backfill,
@@ -42,9 +43,6 @@ from .running import (
 )
 from .session import CommandFailed, Session, Verdict
 from .warehouse import Warehouse
-
-DEMO_RUN_PREFIX: Final = "demo-"
-"""Begins the `run_id` of every run over made-up data, so that real data is never mixed with it."""
 
 Read = Callable[[Warehouse, Options, Sequence[Company], Progress, Outcome], None]
 
@@ -257,16 +255,9 @@ def load(
     return run.verdict(written)
 
 
-def holds_demo(warehouse: Warehouse) -> bool:
-    """Whether all that a warehouse holds are the made-up messages of `mindo demo`."""
-    runs = warehouse.query(f"SELECT DISTINCT run_id FROM {{{EXPORT_WINDOWS}}}")
-    return bool(runs) and all(row["run_id"].startswith(DEMO_RUN_PREFIX) for row in runs)
-
-
 def drop_demo(session: Session, warehouse: Warehouse) -> None:
     """Makes room for real messages: those of the demo are dropped, because the two must never mix."""
-    if holds_demo(warehouse):
-        warehouse.clear()
+    if clear_demo(warehouse):
         session.note("The made-up messages of `mindo demo` were dropped to make room for real ones.")
 
 

@@ -31,7 +31,7 @@ from mindo import (
     plan_run,
     unread_ranges,
 )
-from mindo.columns import MESSAGES
+from mindo.columns import EXPORT_WINDOWS, MESSAGES
 from mindo.discovery import SchemaChange
 from mindo.extraction import LoadedWindow, record_increment, record_nothing
 from mindo.pages import Page
@@ -46,6 +46,9 @@ DEFAULT_LOAD_MESSAGES = 200_000
 
 MOST_PROCESSES = 32
 """Of one command; each takes as much memory as a run."""
+
+DEMO_RUN_PREFIX = "demo-"
+"""Begins the `run_id` of every run over made-up data, so that real data is never mixed with it."""
 
 _POSTPONED_ROUNDS = 5
 
@@ -378,6 +381,20 @@ def _run_plan(
         unread = [WindowRead(window, error=moved) for window in plan]
         outcome.incomplete += unread
         progress.windows_ended([], unread)
+
+
+def holds_demo(warehouse: Warehouse) -> bool:
+    """Whether all that a warehouse holds are the made-up messages of `mindo demo`."""
+    runs = warehouse.query(f"SELECT DISTINCT run_id FROM {{{EXPORT_WINDOWS}}}")
+    return bool(runs) and all(row["run_id"].startswith(DEMO_RUN_PREFIX) for row in runs)
+
+
+def clear_demo(warehouse: Warehouse) -> bool:
+    """Makes room for real messages: drops those of the demo, if there are only such, and tells whether. Needs `writing`."""
+    is_demo = holds_demo(warehouse)
+    if is_demo:
+        warehouse.clear()
+    return is_demo
 
 
 @contextmanager

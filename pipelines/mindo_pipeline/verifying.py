@@ -30,10 +30,10 @@ from .comparing import ComparedWindow, compare_windows
 from .console import counted, duration, make_table, moment
 from .errors import explain
 from .exit_codes import ExitCode
-from .loading import holds_demo, parse_count
+from .loading import parse_count
 from .progress import make_progress
 from .report import change_lines, failed_status, incomplete_lines, outcome_document, window_document
-from .running import Outcome, check_access, count_written, run_windows
+from .running import Outcome, check_access, count_written, holds_demo, run_windows
 from .session import CommandFailed, Session, Verdict
 from .warehouse import Warehouse
 

@@ -152,7 +152,7 @@ def test_every_byte_of_a_contact_is_gone_and_every_other_row_is_as_it_was(plante
         assert row.pop("requested_at") <= row.pop("finished_at")
         assert set(row) == {"audit_id", "subject", "company_id", *LISTS, "_dlt_load_id"}
     assert Path("warehouse.duckdb").stat().st_mode & 0o777 == 0o640
-    assert [path.name for path in Path().glob("warehouse*")] == ["warehouse.duckdb"]
+    assert sorted(path.name for path in Path().glob("warehouse*")) == ["warehouse.duckdb", "warehouse.duckdb.lock"]
     staged = query(
         "warehouse.duckdb", "SELECT table_name FROM information_schema.tables WHERE table_schema = 'mindo_staging'"
     )
@@ -371,7 +371,7 @@ def test_the_same_command_finishes_what_was_killed(
     assert nothing_of_ana()
     assert found() == {}
     assert audited() == ANA_ERASED
-    assert [path.name for path in Path().glob("warehouse*")] == ["warehouse.duckdb"]
+    assert sorted(path.name for path in Path().glob("warehouse*")) == ["warehouse.duckdb", "warehouse.duckdb.lock"]
 
 
 def test_a_run_after_a_killed_one_leaves_them_out_already(planted: Emulator[World]) -> None:
@@ -435,7 +435,7 @@ def test_what_can_not_be_copied_leaves_the_file_as_it_is_and_says_so(planted: Em
     )
     assert nothing_of_ana()
     assert [row[-1] for row in audited()] == [False, False]
-    assert [path.name for path in Path().glob("warehouse*")] == ["warehouse.duckdb"]
+    assert sorted(path.name for path in Path().glob("warehouse*")) == ["warehouse.duckdb", "warehouse.duckdb.lock"]
     with duckdb.connect("warehouse.duckdb") as connection:
         connection.execute("DROP TABLE child")
     assert mindo("forget", "--contact", ANA, "--yes", "--quiet").code == 0

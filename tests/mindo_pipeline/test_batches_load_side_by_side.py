@@ -20,7 +20,7 @@ from mindo_emulator import Emulator, World
 from mindo_pipeline.batches import Batch, load_batch, split_by_month
 from mindo_pipeline.errors import DestinationError
 from mindo_pipeline.exit_codes import ExitCode
-from mindo_pipeline.running import Outcome
+from mindo_pipeline.running import DEMO_RUN_PREFIX, Outcome
 from mindo_pipeline.warehouse import Warehouse
 from tests.mindo_pipeline.harness import COMPANIES, DAY, count, finish, mindo, settings, spawn, wait_until
 from tests.support import assert_mirrors, snapshot
@@ -198,6 +198,15 @@ def test_what_could_not_be_read_is_told_with_its_exit_code(emulator: Emulator[Wo
     with pytest.raises(AccessError):
         load_batch(batch, wrong, outcome=outcome)
     assert not outcome.planned
+
+
+def test_a_batch_takes_the_place_of_the_demo(emulator: Emulator[World], monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = Outcome(f"{DEMO_RUN_PREFIX}1")
+    options = resolve_options({"company_ids": [57]}, now=END)
+    load_batch(Batch(Company(57), START, END), options, outcome=demo)
+    load_batch(Batch(Company(42), START, END), resolve_options({"company_ids": [42]}, now=END))
+    assert_mirrors("warehouse.duckdb", emulator.world, (42,), start=START, end=END)
+    assert count("export_windows", f"run_id = '{demo.run_id}'") == 0
 
 
 def test_loads_of_one_folder_at_the_same_time_are_refused(emulator: Emulator[World]) -> None:
