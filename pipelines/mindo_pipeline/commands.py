@@ -317,6 +317,57 @@ def status(
     execute("status", body, as_json, quiet)
 
 
+def dashboard(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; any but this machine's own asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help="0 takes a free one.")] = 8050,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open it in the browser.")] = False,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+) -> None:
+    """Serve pages over the warehouse on this machine until Ctrl-C: health, conversations, and each conversation to read.
+
+    It only reads, DuckDB files and PostgreSQL, and opens a DuckDB file only as long as a question lasts. Nothing is loaded from
+    another host. On another address than this machine's own it asks for a token, which it prints once. Needs
+    pip install 'mindo-connector\\[dashboard]'.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .dashboard.serving import DashboardOptions, dashboard_command
+
+        return dashboard_command(session, DashboardOptions(host, port, destination, dataset, not no_browser))
+
+    execute("dashboard", body)
+
+
+def report(
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="The HTML file; one that is there is replaced.")
+    ] = "report.html",
+    company_ids: o.StateCompanies = None,
+    days: Annotated[
+        int, typer.Option("--days", metavar="N", min=1, max=3_660, help="So many days, up to the last.")
+    ] = 30,
+    destination: o.Destination = None,
+    dataset: o.Dataset = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write health and conversations as one HTML file, to be mailed after the nightly run.
+
+    Charts with their numbers, gaps and the age of each company. It holds counts, labels and names of tools, no text of messages, and
+    needs no network to be read. The API is not asked. Needs pip install 'mindo-connector\\[dashboard]'.
+    """
+
+    def body(session: Session) -> Verdict:
+        from .reporting.writing import report_command
+
+        return report_command(session, out, company_ids, days, destination, dataset)
+
+    execute("report", body, as_json, quiet)
+
+
 def verify(
     context: typer.Context,
     company_ids: o.Companies = None,
@@ -505,16 +556,16 @@ def dagster(
         typer.Option(
             "--home",
             metavar="FOLDER",
-            help="Where Dagster keeps its runs and its dagster.yaml. By default DAGSTER_HOME, or .dlt/.var/dagster.",
+            help="Where Dagster keeps its runs and its dagster.yaml. By default .dlt/.var/dagster.",
         ),
     ] = None,
     destination: o.Destination = None,
     dataset: o.Dataset = None,
 ) -> None:
-    """Serve Dagster on this machine until Ctrl-C: partitions of company and month, nightly schedules, checks, dbt models.
+    r"""Serve Dagster on this machine until Ctrl-C: partitions of company and month, nightly schedules, checks, dbt models.
 
     Without an API key it is a demo over a made-up Mindo, whose files are gone afterwards. With one it reads what `mindo run`
-    reads. Schedules are off until you switch them on. Needs pip install 'mindo-connector\\[dagster]'.
+    reads. Schedules are off until you switch them on. Needs pip install 'mindo-connector\[dagster]'.
 
     The code location is the module mindo_pipeline.dagster.definitions; docs/dagster.md tells how to use it on a Dagster of
     your own.
