@@ -10,7 +10,7 @@ CODE := $(wildcard sources pipelines tests benchmarks scripts)
 # More arguments: make test ARGS='-k windows -n 2', make demo ARGS='--json'.
 ARGS ?=
 
-.PHONY: help setup demo test lint format lock bench torture schedules fleet clean
+.PHONY: help setup demo test lint docs format lock bench torture schedules fleet clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ lint: setup ## Check style, format and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+
+docs: setup ## Build the docs site to build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only $(CODE)

@@ -27,7 +27,8 @@ _PRIVATE = ("--url", "--companies")
 class RecordFile:
     """One kind of measures of a folder of results, or only what is printed if nothing is to be written."""
 
-    def __init__(self, folder: Path | None, kind: str, resume: bool = False) -> None:
+    def __init__(self, folder: Path | None, kind: str, resume: bool = False, program: str = "benchmarks") -> None:
+        self._program = program
         self._path = None if folder is None else folder / f"{kind}.jsonl"
         self.records: list[Record] = read(folder, kind) if folder and resume else []
         if self._path:
@@ -37,7 +38,7 @@ class RecordFile:
 
     def add(self, figures: Mapping[str, Any]) -> None:
         """Writes a measure at once: a run of hours may be broken off."""
-        record = {**figures, **circumstances()}
+        record = {**figures, **circumstances(self._program)}
         self.records.append(record)
         if self._path:
             with self._path.open("a", encoding="utf-8") as file:
@@ -56,8 +57,8 @@ def read(folder: Path, kind: str) -> list[Record]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def circumstances() -> Record:
-    """When, of which state of the code, on what."""
+def circumstances(program: str = "benchmarks") -> Record:
+    """When, of which state of the code, on what, by which program of Python's."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD") if _is_of_this_checkout() else "not of this checkout",
@@ -68,7 +69,7 @@ def circumstances() -> Record:
         "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "command": " ".join(["python -m benchmarks", *map(shlex.quote, _without_private(sys.argv[1:]))]),
+        "command": " ".join([f"python -m {program}", *map(shlex.quote, _without_private(sys.argv[1:]))]),
     }
 
 

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 
 LISTS = ("classifications", "extractions", "tool_calls")
 TABLES = ("messages", *(f"messages__{name}" for name in LISTS))
+_INCLUDE = ",".join([*LISTS, "trace_id"])
 _LONGEST_RANGE = timedelta(days=31)
 
 
@@ -38,13 +40,18 @@ class Api:
 def count_rows(api: Api) -> dict[str, int]:
     """Rows that each of the four tables has to hold."""
     counts: Counter[str] = Counter(dict.fromkeys(TABLES, 0))
+    for row in read_rows(api):
+        counts["messages"] += 1
+        for name in LISTS:
+            counts[f"messages__{name}"] += len(row.get(name) or ())
+    return dict(counts)
+
+
+def read_rows(api: Api) -> Iterator[dict[str, Any]]:
+    """All messages, as the API sends them."""
     for company in api.companies.split(","):
         for start, end in _ranges(api):
-            for row in _rows(api, company, start, end):
-                counts["messages"] += 1
-                for name in LISTS:
-                    counts[f"messages__{name}"] += len(row.get(name) or ())
-    return dict(counts)
+            yield from _rows(api, company, start, end)
 
 
 def _ranges(api: Api) -> Iterator[tuple[str, str]]:
@@ -55,8 +62,8 @@ def _ranges(api: Api) -> Iterator[tuple[str, str]]:
         start = end
 
 
-def _rows(api: Api, company: str, start: str, end: str) -> Iterator[dict[str, list[object]]]:
-    params = {"company_id": company, "from": start, "to": end, "include": ",".join(LISTS), "limit": "10000"}
+def _rows(api: Api, company: str, start: str, end: str) -> Iterator[dict[str, Any]]:
+    params = {"company_id": company, "from": start, "to": end, "include": _INCLUDE, "limit": "10000"}
     while True:
         query = urllib.parse.urlencode(params)
         request = urllib.request.Request(

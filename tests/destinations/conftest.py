@@ -12,7 +12,7 @@ import pytest
 
 from mindo_emulator import Emulator, World
 from mindo_pipeline.warehouse import Warehouse
-from tests.destinations.places import DuckDb, Lake, Place, Postgres, SqlAlchemy
+from tests.destinations.places import DuckDb, Lake, Place, Postgres, SqlAlchemy, as_held
 from tests.destinations.servers import ServerMissing, mariadb_server, postgres_server, s3_server
 from tests.support import COMPANIES, EVERYTHING, NOW, START, Laboratory, Message, Row, Table, assert_tables_hold
 
@@ -21,7 +21,6 @@ FORMATS = ("parquet", "delta", "iceberg")
 FOLDERS = tuple(f"{table_format} in a folder" for table_format in FORMATS)
 BUCKETS = tuple(f"{table_format} on S3" for table_format in FORMATS)
 PLACES = (*DATABASES, *FOLDERS)
-_JSON_MEMBERS = ("arguments", "result")
 
 
 class PlaceLaboratory(Laboratory):
@@ -59,23 +58,8 @@ class PlaceLaboratory(Laboratory):
 
     def hold(self, messages: list[Message], *companies: int, start: Any = START, end: Any = NOW, **others: Any) -> None:
         """Compares the tables with messages."""
-        expected = [_held(message, self.place.replacement) for message in messages]
+        expected = [as_held(message, self.place.replacement) for message in messages]
         assert_tables_hold(self.tables(), expected, companies or COMPANIES, start, end, **others)
-
-
-def _held(message: Message, replacement: str) -> Message:
-    """A message whose text is as the place can hold it. Values further inside are JSON in the tables, which escapes U+0000."""
-
-    def replaced(value: Any, depth: int) -> Any:
-        if isinstance(value, str):
-            return value.replace("\0", replacement)
-        if isinstance(value, list) and depth == 1:
-            return [replaced(item, depth) for item in value]
-        if isinstance(value, dict) and depth < 2:
-            return {name: item if name in _JSON_MEMBERS else replaced(item, depth + 1) for name, item in value.items()}
-        return value
-
-    return {name: replaced(value, 1) for name, value in message.items()}
 
 
 class MakeLaboratory(Protocol):

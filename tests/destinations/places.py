@@ -23,7 +23,7 @@ from deltalake import DeltaTable
 from pyiceberg.table import StaticTable
 
 from mindo.strategies import latest_sql
-from tests.support import TABLES, Row, Table, micros, read_tables
+from tests.support import TABLES, Message, Row, Table, micros, read_tables
 
 _TIME: Final = "TIMESTAMP WITH TIME ZONE"
 _DUCKDB_TYPES: Final = {
@@ -89,9 +89,10 @@ class DuckDb:
 
 @dataclass
 class Postgres:
-    """A database of a PostgreSQL server."""
+    """A database of a PostgreSQL server, or the rows of it that meet a condition."""
 
     url: str
+    condition: str = "true"
     destination = "postgres"
     appends = False
     replacement = "\ufffd"
@@ -112,7 +113,9 @@ class Postgres:
         )
         kinds = dict(cursor.fetchall())
         names = list(kinds)
-        cursor.execute("SELECT " + ", ".join(f'"{name}"' for name in names) + f' FROM "{dataset}"."{table}"')
+        cursor.execute(
+            "SELECT " + ", ".join(f'"{name}"' for name in names) + f' FROM "{dataset}"."{table}" WHERE {self.condition}'
+        )
         return _table(table, kinds, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()])
 
 
@@ -201,6 +204,24 @@ class Lake:
             return StaticTable.from_metadata(f"{url}/metadata/{newest.rsplit('/')[-1]}", properties).scan().to_arrow()
         files = [pq.read_table(system.open(name)) for name in system.glob(f"{path}/*.parquet")]
         return pa.concat_tables(files, promote_options="permissive")
+
+
+def as_held(message: Message, replacement: str) -> Message:
+    """A message whose text is as the place can hold it. Values further inside are JSON in the tables, which escapes U+0000."""
+
+    def replaced(value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return value.replace("\0", replacement)
+        if isinstance(value, list) and depth == 1:
+            return [replaced(item, depth) for item in value]
+        if isinstance(value, dict) and depth < 2:
+            return {
+                name: item if name in _JSON_COLUMNS["messages__tool_calls"] else replaced(item, depth + 1)
+                for name, item in value.items()
+            }
+        return value
+
+    return {name: replaced(value, 1) for name, value in message.items()}
 
 
 def _table(table: str, kinds: Mapping[str, str], rows: list[Row]) -> Table:

@@ -22,6 +22,7 @@ from typing import Any
 
 import psycopg2
 import pymysql
+import redis
 import requests
 from filelock import FileLock
 
@@ -81,7 +82,7 @@ def mariadb_server(downloads: Path) -> Iterator[str]:
         ServerMissing: If there is none and none can be had.
     """
     with _server_folder() as folder:
-        server, environment = _find_mariadb(downloads)
+        server, environment = _find_program("mariadbd", "mariadb-server-core", "mariadb", downloads)
         port = _free_port()
         (folder / "data").mkdir()
         (folder / "start.sql").write_text("CREATE DATABASE warehouse;\n")
@@ -98,6 +99,37 @@ def mariadb_server(downloads: Path) -> Iterator[str]:
 
         with _running(command, connect, environment):
             yield f"mysql+pymysql://mindo:any@127.0.0.1:{port}/warehouse"
+
+
+@contextmanager
+def redis_server(downloads: Path) -> Iterator[str]:
+    """A Redis of the system, or else of Debian's packages, which any user may download and unpack.
+
+    Args:
+        downloads: Where unpacked packages are kept for the next time.
+
+    Yields:
+        Its URL, with a password that is asked for.
+
+    Raises:
+        ServerMissing: If there is none and none can be had.
+    """
+    with _server_folder() as folder:
+        server, environment = _find_program("redis-server", "redis-server", "redis", downloads)
+        password, port = secrets.token_hex(), _free_port()
+        # a password among the arguments could be read in the list of processes
+        (folder / "redis.conf").touch(0o600)
+        (folder / "redis.conf").write_text(
+            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nsave ""\nappendonly no\n'
+        )
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        with _running([server, folder / "redis.conf"], lambda: _ping(url), environment):
+            yield url
+
+
+def _ping(url: str) -> None:
+    with redis.from_url(url) as connection:
+        connection.ping()
 
 
 @contextmanager
@@ -130,20 +162,38 @@ def _copy_postgres(folder: Path) -> Path:
     return Path(shutil.copytree(newest, folder / package.name / newest.name, symlinks=True))
 
 
-def _find_mariadb(downloads: Path) -> tuple[Path, dict[str, str]]:
+def _find_program(name: str, debian: str, homebrew: str, downloads: Path) -> tuple[Path, dict[str, str]]:
+    """A server's program, and the environment that it needs.
+
+    Args:
+        name: Of the program.
+        debian: The package of Debian that has it.
+        homebrew: The one of Homebrew.
+        downloads: Where unpacked packages are kept.
+
+    Raises:
+        ServerMissing: If it is not installed and can't be downloaded.
+    """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    if found := shutil.which("mariadbd", path=path):
+    if found := shutil.which(name, path=path):
         return Path(found).resolve(), {}
     with FileLock(downloads / "lock"):
         root = downloads / "unpacked"
         if not root.exists():
-            _unpack_debian_packages(downloads, root)
+            try:
+                _unpack_debian_package(debian, downloads, root)
+            except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+                raise ServerMissing(
+                    f"no {name}: install {debian} (Debian, Ubuntu) or {homebrew} (Homebrew);"
+                    f" Debian's packages can't be downloaded either: {error}"
+                ) from error
     libraries = {str(library.parent) for library in root.rglob("*.so*")}
-    return root / "usr/sbin/mariadbd", {"LD_LIBRARY_PATH": os.pathsep.join(sorted(libraries))}
+    program = next(path for folder in ("usr/sbin", "usr/bin") if (path := root / folder / name).exists())
+    return program, {"LD_LIBRARY_PATH": os.pathsep.join(sorted(libraries))}
 
 
-def _unpack_debian_packages(downloads: Path, root: Path) -> None:
-    """Downloads MariaDB's packages and what they need, in folders of our own instead of the system's."""
+def _unpack_debian_package(name: str, downloads: Path, root: Path) -> None:
+    """Downloads a package and what it needs, in folders of our own instead of the system's."""
     lists, files = downloads / "lists", downloads / "files"
     for folder in (lists / "partial", files / "partial"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,16 +202,10 @@ def _unpack_debian_packages(downloads: Path, root: Path) -> None:
            "-o", "APT::Update::Post-Invoke=", "-o", "APT::Update::Post-Invoke-Success=",
            "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=15"]  # fmt: skip
     half = root.with_name("half")
-    try:
-        _run([*apt, "update"])
-        _run([*apt, "install", "--download-only", "--yes", "--no-install-recommends", "mariadb-server-core"])
-        for package in files.glob("*.deb"):
-            _run(["dpkg", "--extract", package, half])
-    except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
-        raise ServerMissing(
-            "no MariaDB: install mariadb-server-core (Debian, Ubuntu) or mariadb (Homebrew);"
-            f" Debian's packages can't be downloaded either: {error}"
-        ) from error
+    _run([*apt, "update"])
+    _run([*apt, "install", "--download-only", "--yes", "--no-install-recommends", name])
+    for package in files.glob("*.deb"):
+        _run(["dpkg", "--extract", package, half])
     half.rename(root)
 
 
@@ -227,7 +271,12 @@ def _running(
                 try:
                     connect()
                     break
-                except (psycopg2.OperationalError, pymysql.err.OperationalError, requests.ConnectionError):
+                except (
+                    psycopg2.OperationalError,
+                    pymysql.err.OperationalError,
+                    redis.ConnectionError,
+                    requests.ConnectionError,
+                ):
                     if process.poll() is not None or time.monotonic() > deadline:
                         log.seek(0)
                         raise RuntimeError(f"no server: {log.read()[-2000:].decode(errors='replace')}") from None
