@@ -122,7 +122,7 @@ class Machine:
         for process in self.processes:
             with suppress(psutil.Error):
                 everyone = [known := psutil.Process(process.pid), *known.children(recursive=True)]
-                ports |= {c.laddr.port for member in everyone for c in member.net_connections("tcp") if c.laddr}
+                ports |= {c.laddr.port for member in everyone for c in member.net_connections("tcp")}
         return ports
 
     def kill(self) -> None:

@@ -61,7 +61,8 @@ def fill_in(guide: str, times: Sequence[Record]) -> str:
     for name, table in tables.items():
         place = re.compile(_PLACE.format(name=name, table="(?:.*\n)*?"))
         filled = _PLACE.format(name=name, table=table)
-        guide = place.sub(lambda _, filled=filled: filled, guide)
+        # not as a pattern, in which a backslash would mean something
+        guide = filled.join(place.split(guide))
     return guide
 
 

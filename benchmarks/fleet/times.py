@@ -135,7 +135,7 @@ def _rows_of(postgres: str, tables: Sequence[str]) -> dict[str, int]:
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute(f"SELECT count(*) FROM mindo.{table}")
-            counted[table] = cursor.fetchone()[0]
+            counted[table] = (cursor.fetchone() or (0,))[0]
     connection.close()
     return counted
 
