@@ -8,23 +8,20 @@ starts batches has to start them one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mindo import ConfigurationError, MindoClient, Options, Window
+from mindo import ConfigurationError, MindoClient, Options
 from mindo.exceptions import WindowShrunk
-from mindo.extraction import LoadedWindow
-from mindo.pages import Page
-from mindo.reader import WindowRead
 
 from .exit_codes import ExitCode
+from .progress import Progress
 from .report import incomplete_lines
 from .running import (
     DEFAULT_LOAD_MESSAGES,
     Batch,
     Outcome,
-    Progress,
     check_access,
     clear_demo,
     count_written,
@@ -66,19 +63,6 @@ class BatchLoad:
         return incomplete_lines(self.outcome)
 
 
-class NoProgress:
-    """Shows nothing."""
-
-    def planned(self, windows: Sequence[Window]) -> None:
-        """The run will read these windows."""
-
-    def page_read(self, window: Window, page: Page) -> None:
-        """A page was proven."""
-
-    def windows_ended(self, complete: Sequence[LoadedWindow], incomplete: Sequence[WindowRead]) -> None:
-        """These windows are loaded, and those can't be."""
-
-
 def load_batch(
     batch: Batch,
     options: Options,
@@ -86,7 +70,6 @@ def load_batch(
     dataset: str | None = None,
     load_messages: int = DEFAULT_LOAD_MESSAGES,
     outcome: Outcome | None = None,
-    progress: Progress | None = None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> BatchLoad:
     """Loads a batch in a temporary folder of its own, so that any machine can do it.
@@ -98,7 +81,6 @@ def load_batch(
         dataset: Name of the dataset.
         load_messages: Bounds a load, which is committed at the first window edge beyond it.
         outcome: Filled load by load, so it is right even if an error is raised.
-        progress: Is told how it proceeds.
         on_wait: Called when another load has to be waited for.
 
     Raises:
@@ -110,21 +92,16 @@ def load_batch(
     warehouse = Warehouse(destination, dataset, shares_no_folder=True)
     warehouse.on_wait = on_wait
     check_access(options, [batch.company], MindoClient(options))
-    return load_batch_into(warehouse, batch, options, load_messages, outcome or Outcome(), progress)
+    return load_batch_into(warehouse, batch, options, load_messages, outcome or Outcome())
 
 
 def load_batch_into(
-    warehouse: Warehouse,
-    batch: Batch,
-    options: Options,
-    load_messages: int,
-    outcome: Outcome,
-    progress: Progress | None = None,
+    warehouse: Warehouse, batch: Batch, options: Options, load_messages: int, outcome: Outcome
 ) -> BatchLoad:
     """The same with a warehouse that is open already; see `load_batch`."""
     with warehouse.writing(beside_others=True):
         clear_demo(warehouse)
-        run_batch(warehouse, options, batch, progress or NoProgress(), outcome, load_messages)
+        run_batch(warehouse, options, batch, Progress(), outcome, load_messages)
         written = count_written(warehouse, outcome)
         watermark = warehouse.coverage.watermark(batch.company.company_id, options.selection)
     return BatchLoad(outcome, written, watermark)
