@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mindo import ConfigurationError, MindoClient, Options
+from mindo import MindoClient, Options
 from mindo.exceptions import WindowShrunk
 
 from .exit_codes import ExitCode
@@ -53,8 +53,6 @@ class BatchLoad:
         errors = [read.error for read in self.outcome.incomplete]
         if any(isinstance(error, WindowShrunk) for error in errors):
             return ExitCode.GUARD
-        if any(isinstance(error, ConfigurationError) for error in errors):
-            return ExitCode.CONFIGURATION
         return ExitCode.API if errors else ExitCode.COMPLETE
 
     @property

@@ -72,7 +72,7 @@ def batch_command(
     size = parse_load_messages(load_messages)
     options = resolve_options(given)
     if options.interval is None:
-        raise ConfigurationError("from: missing; a batch needs --from and --to.")
+        raise ConfigurationError("from: missing; a batch needs --from (and --to, by default now).")
     if len(options.company_ids) > 1:
         raise ConfigurationError("companies: a batch is of one company; name it: --companies 42.")
     start, end = options.interval

@@ -83,7 +83,8 @@ def file_lock(database: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     if not database.parent.is_dir():
         # the lock would make it
         raise refused
-    lock = FileLock(f"{database}.lock", timeout=0, mode=0o600)
+    # whoever holds it for several threads may let go of it in another one
+    lock = FileLock(f"{database}.lock", timeout=0, mode=0o600, thread_local=False)
 
     def take() -> bool:
         try:

@@ -45,7 +45,7 @@ def plan_command(
         "windows": [window_document(window) | {"status": "planned"} for window in windows],
     }
     if in_batches:
-        return _show_batches(session, companies, windows)
+        return _show_batches(session, options, companies, windows)
     table = make_table("company", "name", "kind", "from (UTC)", "to (UTC)", ">windows")
     for company, row in zip(companies, rows, strict=True):
         own = _own(windows, company)
@@ -65,12 +65,12 @@ def plan_command(
     )
 
 
-def _show_batches(session: Session, companies: Sequence[Company], windows: Sequence[Window]) -> Verdict:
+def _show_batches(
+    session: Session, options: Options, companies: Sequence[Company], windows: Sequence[Window]
+) -> Verdict:
     ranges = ranges_by_company(windows)
     batches = [batch for company in companies for batch in split_by_month(company, ranges.get(company.company_id, []))]
-    counts = [
-        sum(batch.start <= window.start < batch.end for window in _own(windows, batch.company)) for batch in batches
-    ]
+    counts = [len(batch.windows(options)) for batch in batches]
     session.document["batches"] = [
         {
             "company_id": batch.company.company_id,
@@ -84,7 +84,7 @@ def _show_batches(session: Session, companies: Sequence[Company], windows: Seque
     for batch, count in zip(batches, counts, strict=True):
         table.add_row(str(batch.company.company_id), format_time(batch.start), format_time(batch.end), f"{count:,}")
     session.show(table)
-    told = f"{counted(len(batches), 'batch', 'batches')} of {counted(len(windows), 'window')}"
+    told = f"{counted(len(batches), 'batch', 'batches')} of {counted(sum(counts), 'window')}"
     return Verdict(ExitCode.COMPLETE, f"{told}; load each with `mindo batch`. Nothing was read or written.")
 
 

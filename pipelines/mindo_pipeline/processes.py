@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Final
@@ -80,16 +81,15 @@ def backfill_in_processes(
     Raises:
         CommandFailed: If a batch failed.
     """
-    plan = with_unfinished(warehouse, options, companies, backfill.plan)
-    outcome.planned = plan
-    progress.planned(plan)
-    ranges = ranges_by_company(plan)
+    ranges = ranges_by_company(with_unfinished(warehouse, options, companies, backfill.plan))
     batches = [
         batch
         for company in companies
         for batch in split_by_month(company, ranges.get(company.company_id, []), backfill.key)
     ]
     batches.sort(key=lambda batch: (batch.start, batch.company.company_id), reverse=newest_first)
+    outcome.planned = [window for batch in batches for window in batch.windows(options)]
+    progress.planned(outcome.planned)
 
     def ended(of_batch: Outcome) -> None:
         outcome.add(of_batch)
@@ -136,7 +136,11 @@ def load_batches(
     # another one than the default on Linux: a copy of a process with threads can hang
     context = multiprocessing.get_context("spawn")
     is_alive, lifeline = context.Pipe(duplex=False)
-    pool = ProcessPool(processes, initializer=_become_worker, initargs=(is_alive,), context=context)
+
+    def make_pool() -> ProcessPool:
+        return ProcessPool(processes, initializer=_become_worker, initargs=(is_alive,), context=context)
+
+    pool = make_pool()
     waiting = [(batch, _TRIES) for batch in reversed(batches)]
     running: dict[Future[_Ended], tuple[Batch, int]] = {}
     failure: CommandFailed | None = None
@@ -149,7 +153,10 @@ def load_batches(
                 batch, tries = running.pop(future)
                 try:
                     ended = future.result()
-                except ProcessExpired:
+                except (ProcessExpired, BrokenProcessPool) as error:
+                    if isinstance(error, BrokenProcessPool) and pool.active is False:
+                        _end(pool)
+                        pool = make_pool()
                     if tries:
                         on_retry()
                         waiting.append((batch, tries))
@@ -166,11 +173,15 @@ def load_batches(
             on_end(future.result().outcome)
         raise
     finally:
-        pool.stop()  # type: ignore[no-untyped-call]
-        pool.join()
+        _end(pool)
         lifeline.close()
     if failure:
         raise failure
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 def _interrupt(running: Collection[Future[_Ended]]) -> list[Future[_Ended]]:

@@ -222,6 +222,10 @@ class Batch:
     only_new: bool = False
     backfill: BackfillKey | None = None
 
+    def windows(self, options: Options) -> list[Window]:
+        """All windows of the range."""
+        return plan_windows(self.company.company_id, [(self.start, self.end)], options.window)
+
     def plan(self, options: Options, coverage: Coverage) -> list[Window]:
         """The windows to read, oldest first."""
         company_id = self.company.company_id
@@ -306,7 +310,9 @@ def run_batch(
     Args and errors are those of `run_increment`; the warehouse is held with `writing(beside_others=True)`.
     """
     companies = [batch.company]
-    plan = with_unfinished(warehouse, options, companies, batch.plan(options, warehouse.coverage))
+    plan = with_unfinished(
+        warehouse, options, companies, batch.plan(options, warehouse.coverage), [(batch.start, batch.end)]
+    )
     if batch.backfill:
         record = batch.backfill.record(options.selection)
     else:
@@ -391,10 +397,7 @@ def holds_demo(warehouse: Warehouse) -> bool:
 
 def clear_demo(warehouse: Warehouse) -> bool:
     """Makes room for real messages: drops those of the demo, if there are only such, and tells whether. Needs `writing`."""
-    is_demo = holds_demo(warehouse)
-    if is_demo:
-        warehouse.clear()
-    return is_demo
+    return warehouse.clear_if(lambda: holds_demo(warehouse))
 
 
 @contextmanager
@@ -427,12 +430,17 @@ def count_written(warehouse: Warehouse, outcome: Outcome) -> int:
 
 
 def with_unfinished(
-    warehouse: Warehouse, options: Options, companies: Sequence[Company], plan: Sequence[Window]
+    warehouse: Warehouse,
+    options: Options,
+    companies: Sequence[Company],
+    plan: Sequence[Window],
+    within: Sequence[Range] | None = None,
 ) -> list[Window]:
-    """A plan, followed by what an earlier run could not finish and the plan does not read anyway."""
+    """A plan, followed by what an earlier run could not finish and the plan does not read anyway; `within` ranges, if given."""
     windows = list(plan)
     for company in companies:
         planned = [(window.start, window.end) for window in plan if window.company_id == company.company_id]
-        ranges = subtract_ranges(warehouse.unfinished.ranges(company.company_id, options.selection), planned)
+        unfinished = warehouse.unfinished.ranges(company.company_id, options.selection)
+        ranges = subtract_ranges(unfinished if within is None else intersect_ranges(unfinished, within), planned)
         windows += plan_windows(company.company_id, ranges, options.window)
     return windows

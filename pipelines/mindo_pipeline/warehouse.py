@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
@@ -54,6 +55,7 @@ UNFINISHED_COPY = "unfinished_copy"
 """In the state of the source as long as a copy into the warehouse is not whole."""
 
 _WRITE_BITS = 0o222
+_MOST_SECONDS_AHEAD = 10
 _UNUSABLE = (ConfigurationException, UnknownDestinationModule, MissingDependencyException)
 
 
@@ -198,6 +200,8 @@ class Warehouse:
         with self._turns.held():
             if self._is_shared:
                 self._take_over_state()
+            if self._is_shared and self._server_has_lock:
+                self._check_clock()
             yield
             try:
                 if self._has_indexes:
@@ -218,7 +222,9 @@ class Warehouse:
         self._is_shared = False
         with nullcontext() if self._server_has_lock else self._turns.taken_folder():
             self._check_file()
-            with self._turns.held():
+            # the lock is a file beside it
+            is_missing = self.file is not None and not self.file.exists()
+            with nullcontext() if is_missing else self._turns.held():
                 # not in the folder of a run, which belongs to others by now
                 self.pipeline = self._open_pipeline(self._scratch.path, self._reader)
                 self.reading()
@@ -356,6 +362,14 @@ class Warehouse:
         except Exception as error:
             raise self._error(error, "its dataset can't be dropped") from error
 
+    def clear_if(self, is_obsolete: Callable[[], bool]) -> bool:
+        """Clears the warehouse if something is true of it that no other writer can change meanwhile, and tells whether."""
+        with self._turns.held():
+            found = is_obsolete()
+            if found:
+                self.clear()
+            return found
+
     @property
     def can_be_shared(self) -> bool:
         """Whether there are locks that let several writers take turns, load by load."""
@@ -491,6 +505,7 @@ class Warehouse:
             _remove(folder / PIPELINE_NAME)
         with self.opened():
             self._drop_local_state()
+            self._check_clock()
             self._delete_ledger_rows_of_failed_loads()
 
     def _finish_pending(self, pipeline: dlt.Pipeline) -> None:
@@ -521,6 +536,28 @@ class Warehouse:
                 client.sql_client.execute_sql(
                     f"DELETE FROM {ledger} WHERE _dlt_load_id NOT IN (SELECT load_id FROM {loads})"
                 )
+
+    def _check_clock(self) -> None:
+        """Waits until this machine's clock is past the last load; dlt takes the latest id of a load, its time, for the newest state.
+
+        Raises:
+            DestinationError: If that would take long.
+        """
+        with self.pipeline.destination_client() as client:
+            if not isinstance(client, SqlJobClientBase):
+                return
+            loads = client.sql_client.make_qualified_table_name(client.schema.loads_table_name)
+            try:
+                rows = client.sql_client.execute_sql(f"SELECT max(load_id) FROM {loads}")
+            except DatabaseUndefinedRelation:
+                return
+        ahead = float(rows[0][0] or 0) - time.time() if rows else 0
+        if ahead > _MOST_SECONDS_AHEAD:
+            raise DestinationError(
+                f"{self.location}: its last load is {ahead:,.0f} s in the future: the clock of this machine, or of the one that"
+                " loaded last, is wrong; set it, then run again."
+            )
+        time.sleep(max(0.0, ahead))
 
     def _take_over_state(self) -> None:
         try:

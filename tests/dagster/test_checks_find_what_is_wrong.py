@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import dagster as dg
 import duckdb
 import pytest
 
+from mindo import Company, resolve_options
+from mindo_pipeline.batches import Batch, load_batch
 from mindo_pipeline.dagster.checks import FRESH, LEDGER_COMPLETE, NO_DUPLICATE_KEY
 from mindo_pipeline.dagster.nights import AFTER_LOAD_JOB
 from mindo_pipeline.dagster.tables import TABLES, table_key
@@ -88,6 +92,17 @@ def test_an_earlier_start_of_the_history_is_a_gap(loaded: Deployment, monkeypatc
     failed = _failed(loaded)
     assert list(failed) == [("export_windows", LEDGER_COMPLETE)]
     assert failed["export_windows", LEDGER_COMPLETE].metadata["gaps"].value == len(COMPANIES)
+
+
+def test_a_gap_behind_the_watermark_is_one(deployment: Deployment) -> None:
+    options = resolve_options({"company_ids": [COMPANIES[0]]})
+    for start, end in ((START, DAY), (DAY + timedelta(days=1), DAY + timedelta(days=2))):
+        load_batch(Batch(Company(COMPANIES[0]), start, end), options)
+    failed = _failed(deployment)["export_windows", LEDGER_COMPLETE]
+    assert (
+        failed.metadata["ranges"].value
+        == f"{COMPANIES[0]}: [{DAY:%Y-%m-%d}T00:00:00Z, {DAY + timedelta(days=1):%Y-%m-%d}T00:00:00Z)"
+    )
 
 
 def test_tables_that_are_too_old_fail_by_the_ledger(loaded: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

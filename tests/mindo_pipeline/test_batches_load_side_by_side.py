@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import psutil
 import pytest
 from hypothesis import given
@@ -75,6 +76,14 @@ def test_a_backfill_in_processes_ends_as_one_in_a_single_process(emulator: Emula
     again = mindo("backfill", *RANGE, "--json").document
     assert again["resumed_windows"] == 0, "a finished backfill reads its range again"
     assert (again["messages_written"], snapshot("warehouse.duckdb")) == (0, before)
+
+
+def test_windows_over_the_end_of_a_month_are_told_as_they_were_read(emulator: Emulator[World]) -> None:
+    week = ("--window-hours", "168", "--companies", "42")
+    planned = mindo("plan", "--batches", "--json", *RANGE, *week).document["batches"]
+    document = mindo("backfill", *RANGE, *week, "--processes", "2", "--json").document
+    assert [window["status"] for window in document["windows"]] == ["complete"] * 3
+    assert [batch["windows"] for batch in planned] == [1, 2], "cut at the month, and at the week"
 
 
 def test_a_process_that_is_killed_costs_nothing(emulator: Emulator[World]) -> None:
@@ -209,6 +218,27 @@ def test_a_batch_takes_the_place_of_the_demo(emulator: Emulator[World], monkeypa
     assert count("export_windows", f"run_id = '{demo.run_id}'") == 0
 
 
+@pytest.mark.parametrize("seconds", [3, 3_600])
+def test_a_clock_that_is_behind_hides_no_state(emulator: Emulator[World], seconds: int) -> None:
+    options = resolve_options({"company_ids": [42]}, now=END)
+    load_batch(Batch(Company(42), START, END), options)
+    with duckdb.connect("warehouse.duckdb") as connection:
+        # as if this machine's clock had been ahead when it loaded
+        for table, column in (("_dlt_loads", "load_id"), ("_dlt_pipeline_state", "_dlt_load_id")):
+            connection.execute(
+                f"UPDATE mindo.{table} SET {column} = (CAST({column} AS DOUBLE) + {seconds})::VARCHAR WHERE {column} ="
+                f" (SELECT max({column}) FROM mindo.{table})"
+            )
+        connection.execute("UPDATE mindo.export_windows SET _dlt_load_id = (SELECT max(load_id) FROM mindo._dlt_loads)")
+    result = mindo("batch", "--companies", "57", *RANGE)
+    if seconds > 10:
+        assert result.code == ExitCode.DESTINATION
+        assert "in the future: the clock of this machine" in result.error
+    else:
+        assert result.code == 0
+        assert {company for company, ranges in covered().items() if ranges} == {42, 57}
+
+
 def test_loads_of_one_folder_at_the_same_time_are_refused(emulator: Emulator[World]) -> None:
     with (
         Warehouse().writing(),
@@ -223,7 +253,7 @@ def test_loads_of_one_folder_at_the_same_time_are_refused(emulator: Emulator[Wor
     [
         (("backfill", *RANGE, "--processes", "0"), "processes: '0' is not a whole number above 0."),
         (("backfill", *RANGE, "--processes", "33"), "processes: at most 32 can load side by side."),
-        (("batch", "--companies", "42"), "from: missing; a batch needs --from and --to."),
+        (("batch", "--companies", "42"), "from: missing; a batch needs --from (and --to, by default now)."),
         (("batch", *RANGE), "companies: a batch is of one company; name it: --companies 42."),
     ],
 )

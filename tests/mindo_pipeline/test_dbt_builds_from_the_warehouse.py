@@ -104,7 +104,7 @@ def test_nothing_of_dbt_is_left_behind(
 ) -> None:
     monkeypatch.chdir(built[0])
     left = [Path(path).name for path in left_behind() if Path(path).is_file()]
-    assert sorted(left) == sorted([WAREHOUSE, "run.lock", "partial_parse.msgpack"])
+    assert sorted(left) == sorted([WAREHOUSE, f"{WAREHOUSE}.lock", "run.lock", "partial_parse.msgpack"])
     assert not {"target", "logs", ".user.yml"} & {path.name for path in (ROOT / "dbt").iterdir()}
     # what it keeps for the next time holds nothing of anybody
     (kept,) = Path(".dlt").rglob("partial_parse.msgpack")

@@ -286,12 +286,13 @@ def test_a_mistyped_option_is_told(webhook: Listener, command: str) -> None:
 
 
 def test_a_secret_in_the_wrong_place_stays_here(webhook: Listener) -> None:
-    for arguments in (["--companies", "mindo_global_abc"], ["--from", "p4ssw0rd"], ["mindo_a1b2c3"]):
+    url = "https://hooks.example.com/services/zzz999"
+    for arguments in (["--companies", "mindo_global_abc"], ["--from", "p4ssw0rd"], ["mindo_a1b2c3"], [url]):
         result = mindo("run", "--notify", "--log-format", "json", *arguments)
         assert result.code == 2
         assert not re.search("abc|a1b2c3", result.err)
-    assert len(webhook.texts) == 3
-    assert not any(re.search("abc|p4ssw0rd|a1b2c3", text) for text in webhook.texts)
+    assert len(webhook.texts) == 4
+    assert not any(re.search("abc|p4ssw0rd|a1b2c3|zzz999", text) for text in webhook.texts)
     assert "from: '…' is not a date" in webhook.texts[1]
 
 

@@ -35,7 +35,7 @@ _WARN_HOURS: Final = 36
 _ERROR_HOURS: Final = 72
 _DESCRIPTIONS: Final = {
     NO_DUPLICATE_KEY: "No primary key is there twice.",
-    LEDGER_COMPLETE: "No range between the start of a company's history and its watermark was never read whole.",
+    LEDGER_COMPLETE: "No range between the start of a company's history and what was read last was never read whole.",
     FRESH: "Every company is loaded far enough up to now. By the ledger, never by traffic: a quiet company is not a stale one.",
 }
 # what a ledger row says that it read has to be at least what is asked for now
@@ -172,14 +172,15 @@ def _ledger_complete(subject: _Subject, table: str) -> _Found:
     }
     told: dict[int, list[Range]] = {}
     for company_id in coverage.company_ids() if subject.company_id is None else [subject.company_id]:
-        mark = coverage.watermark(company_id, selection)
-        if mark is None:
-            continue
         covered = coverage.covered(company_id, selection)
-        start = options.start if options.start_is_given else covered[0][0] if covered else mark
-        start = min(start, mark)
+        mark = coverage.watermark(company_id, selection)
+        reached = [end for end in (mark, covered[-1][1] if covered else None) if end is not None]
+        if not reached:
+            continue
+        start = options.start if options.start_is_given or not covered else covered[0][0]
         read = subtract_ranges([spans[company_id]], gaps.get(company_id, [])) if company_id in spans else []
-        whole = [(start, mark)] if start < mark else []
+        # beyond the watermark as well: months can be loaded in any order
+        whole = [(start, max(reached))] if start < max(reached) else []
         if missing := subtract_ranges(whole, covered) + subtract_ranges(whole, read):
             told[company_id] = sorted(set(missing))
     lines = [f"{company}: [{format_time(a)}, {format_time(b)})" for company, found in told.items() for a, b in found]

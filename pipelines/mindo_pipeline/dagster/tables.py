@@ -133,8 +133,6 @@ def _failed_line(loaded: BatchLoad) -> str:
             "would lose many messages or could not be read, and stayed as they were; if the messages are really gone, run"
             " `mindo run --accept-deletions` for them"
         )
-    elif loaded.code is ExitCode.CONFIGURATION:
-        advice = "could not be read; see `mindo check`"
     else:
         advice = "could not be read whole; the rest is loaded"
     return f"{left:,} of {windows} {advice}. {' '.join(loaded.reasons[:1])}"

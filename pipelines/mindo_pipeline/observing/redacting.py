@@ -9,7 +9,9 @@ from ..console import clean
 
 _KEY: Final = re.compile(r"\bmindo_(?:global_\w+|\w*\d\w*)")
 """A global key, or a company's own: names of tables and variables have no digits."""
-_TYPED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_TYPED: Final = re.compile(
+    r"'[^']*'|\"[^\"]*\"|\w+://\S*|(?<=argument )\(.*\)|(?<=arguments )\(.*\)|(?<=argument\(s\) )\(.*\)"
+)
 _LEFT_OUT: Final = "…"
 
 
