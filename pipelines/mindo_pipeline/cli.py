@@ -63,6 +63,7 @@ _PANELS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "status": {},
         "verify": {"epilog": _EXIT_CODES},
     },
+    "See it": {"dashboard": {}, "report": {}},
     "Models downstream": {"dbt": {}},
     "Every night, on an engine": {"dagster": {}},
     "Change what was loaded": {"state": {}, "forget": {}, "copy": {}},

@@ -326,11 +326,11 @@ def dashboard(
     destination: o.Destination = None,
     dataset: o.Dataset = None,
 ) -> None:
-    """Serve pages over the warehouse on this machine until Ctrl-C: health, conversations, and each conversation to read.
+    r"""Serve pages over the warehouse on this machine until Ctrl-C: health, conversations, and each conversation to read.
 
     It only reads, DuckDB files and PostgreSQL, and opens a DuckDB file only as long as a question lasts. Nothing is loaded from
     another host. On another address than this machine's own it asks for a token, which it prints once. Needs
-    pip install 'mindo-connector\\[dashboard]'.
+    pip install 'mindo-connector\[dashboard]'.
     """
 
     def body(session: Session) -> Verdict:
@@ -354,10 +354,10 @@ def report(
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Write health and conversations as one HTML file, to be mailed after the nightly run.
+    r"""Write health and conversations as one HTML file, to be mailed after the nightly run.
 
     Charts with their numbers, gaps and the age of each company. It holds counts, labels and names of tools, no text of messages, and
-    needs no network to be read. The API is not asked. Needs pip install 'mindo-connector\\[dashboard]'.
+    needs no network to be read. The API is not asked. Needs pip install 'mindo-connector\[dashboard]'.
     """
 
     def body(session: Session) -> Verdict:

@@ -1,0 +1,1 @@
+"""`mindo dashboard` and what `mindo report` shows as well: questions to the warehouse, charts, pages. Only reads."""

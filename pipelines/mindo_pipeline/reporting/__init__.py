@@ -1,0 +1,1 @@
+"""`mindo report`: health and conversations as one HTML file."""
