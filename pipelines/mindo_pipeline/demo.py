@@ -133,6 +133,7 @@ def _show_next(session: Session, file: Path) -> None:
     quoted = shlex.quote(code) if set(str(path)) & set('"$`\\!') else f'"{code}"'
     mindo = typed_as("mindo")
     commands = (
+        (f"{mindo} dashboard", "health, conversations, and each of them to read, in the browser"),
         (f"{mindo} status", "how far each company is loaded"),
         (f"{mindo} init", "writes .dlt/config.toml and .dlt/secrets.toml; put your key in"),
         (f"{mindo} check", "tells whether it works"),
@@ -144,9 +145,9 @@ def _show_next(session: Session, file: Path) -> None:
         Text(f"The tables are in {clean(path)}, schema mindo. To query them:", "bold"),
         f"  {typed_as('python')} -c {quoted}",
         "",
-        *lines[:1],
+        *lines[:2],
         "",
         Text("With a key of your own:", "bold"),
-        *lines[1:],
+        *lines[2:],
         "",
     )
