@@ -14,7 +14,8 @@ import typer
 
 from . import commands
 from .exit_codes import ExitCode
-from .session import Observation, Verdict, execute
+from .observing.watching import Watching
+from .session import Verdict, execute
 
 _PRIVATE: Final = 0o077
 """Takes all rights from everyone but the owner."""
@@ -165,7 +166,7 @@ def call(arguments: Sequence[str]) -> int:
 def _usage_error(message: str, arguments: Sequence[str]) -> int:
     command = _named_command(arguments)
     line = f"{' '.join(message.split()).rstrip('.')}; see `{f'mindo {command}'.strip()} --help`."
-    observation = Observation.typed(arguments) if command in _OBSERVED else None
+    observation = Watching.typed(arguments) if command in _OBSERVED else None
     try:
         execute(
             command or "mindo",

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from . import options as o
-from .session import Observation, Session, Verdict, execute
+from .observing.watching import Watching
+from .session import Session, Verdict, execute
 
 _SOURCE_OPTIONS: Final = (
     "company_ids",
@@ -218,7 +219,7 @@ def run(
 
         return run_command(session, _given(context), destination, dataset, load_messages)
 
-    execute("run", body, as_json, quiet, Observation(notify, metrics_file, log_format))
+    execute("run", body, as_json, quiet, Watching(notify, metrics_file, log_format))
 
 
 def backfill(
@@ -256,7 +257,7 @@ def backfill(
 
         return backfill_command(session, _given(context), destination, dataset, load_messages, newest_first, processes)
 
-    execute("backfill", body, as_json, quiet, Observation(notify, metrics_file, log_format))
+    execute("backfill", body, as_json, quiet, Watching(notify, metrics_file, log_format))
 
 
 def batch(
@@ -295,7 +296,7 @@ def batch(
 
         return batch_command(session, _given(context), destination, dataset, load_messages, only_new)
 
-    execute("batch", body, as_json, quiet, Observation(notify, metrics_file, log_format))
+    execute("batch", body, as_json, quiet, Watching(notify, metrics_file, log_format))
 
 
 def status(

@@ -57,6 +57,11 @@ def moment(value: datetime | None) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else "-"
 
 
+def json_time(value: datetime | None) -> str | None:
+    """A time as in the API's parameters: ISO-8601 in UTC."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
+
+
 def duration(value: timedelta) -> str:
     """A length of time for people: its two largest units."""
     seconds = max(0.0, value.total_seconds())

@@ -18,11 +18,11 @@ from mindo import (
 )
 from mindo.windows import format_time, ranges_by_company
 
-from .console import clean, counted, make_table, moment
+from .console import clean, counted, json_time, make_table, moment
 from .exit_codes import ExitCode
 from .report import window_document
 from .running import split_by_month, with_unfinished
-from .session import Session, Verdict, json_time
+from .session import Session, Verdict
 from .warehouse import Warehouse
 
 

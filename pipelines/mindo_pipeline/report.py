@@ -16,9 +16,8 @@ from mindo.exceptions import WindowShrunk
 from mindo.reader import WindowRead
 from mindo.windows import format_time, merge_ranges, parse_time
 
-from .console import clean, counted, make_table, moment
+from .console import clean, counted, json_time, make_table, moment
 from .running import Outcome
-from .session import json_time
 
 TABLES = (MESSAGES, *CHILD_TABLES.values())
 _MOST_LINES = 20

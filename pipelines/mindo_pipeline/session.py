@@ -11,30 +11,27 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TextIO
 
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .console import clean, make_console
+from .console import clean, json_time, make_console
 from .exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from .observing.event_log import EventLog
-    from .observing.observer import Observer
+    from .observing.observer import Events, Observer
 
 DEBUG_VARIABLE: Final = "MINDO_DEBUG"
-_JSON_LOG: Final = "json"
 _STATUSES: Final = {
     ExitCode.COMPLETE: "complete",
     ExitCode.GUARD: "refused",
@@ -58,31 +55,19 @@ class CommandFailed(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Observation:
-    """How machines watch a command, as it was asked for. Spans are asked for by the environment alone.
-
-    Attributes:
-        notify: Whether the configured webhook is told of the end.
-        metrics_file: Where metrics are written.
-        log_format: What standard error is: `text` or `json`.
-    """
-
-    notify: bool = False
-    metrics_file: str | None = None
-    log_format: str | None = None
-
-    @classmethod
-    def typed(cls, arguments: Sequence[str]) -> Observation:
-        """As far as it can be told from arguments that can't be understood as a whole."""
-        values = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-        values |= dict(pairwise(arguments))
-        return cls("--notify" in arguments, values.get("--metrics-file"), values.get("--log-format"))
+class Observation(Protocol):
+    """How machines watch a command, as it was asked for."""
 
     @property
     def wants_events(self) -> bool:
         """Whether standard error is for JSON only."""
-        return self.log_format == _JSON_LOG
+
+    def begin(self, session: Session) -> None:
+        """Gives the session its observers.
+
+        Raises:
+            ConfigurationError: If they can't do their work.
+        """
 
 
 @dataclass
@@ -109,7 +94,7 @@ class Session:
     err: Console = field(default_factory=lambda: make_console(sys.stderr))
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     observers: list[Observer] = field(default_factory=list)
-    events: EventLog | None = None
+    events: Events | None = None
     _told: bool = False
 
     @property
@@ -124,22 +109,6 @@ class Session:
                 self.out.print(part, soft_wrap=isinstance(part, str | Text))
                 if isinstance(part, Table):
                     self.out.print()
-
-    def observe(self, observation: Observation) -> None:
-        """Lets machines watch from now on.
-
-        Raises:
-            ConfigurationError: If they can't, as asked for.
-        """
-        from .observing.choosing import add_observers, open_events
-
-        self.events = open_events(self, observation)
-        try:
-            add_observers(self, observation)
-        finally:
-            if self.events:
-                # the last, so that its last event knows what became of the others
-                self.observers.append(self.events)
 
     @property
     def log(self) -> FilteringBoundLogger | None:
@@ -252,7 +221,7 @@ def execute(
     try:
         with terminable(), libraries_kept_quiet(drops_prints):
             if observation:
-                session.observe(observation)
+                observation.begin(session)
             verdict = body(session)
     except BaseException as error:
         verdict = explain_failure(error)
@@ -278,11 +247,6 @@ def write_json(stream: Any, document: dict[str, Any]) -> None:
     """Writes one JSON object, in ASCII."""
     stream.write(json.dumps(document, indent=2) + "\n")
     stream.flush()
-
-
-def json_time(value: datetime | None) -> str | None:
-    """A time as in the API's parameters: ISO-8601 in UTC."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ from mindo.selection import parse_ids
 from mindo.windows import Range, format_time, subtract_ranges
 
 from .confirming import confirm
-from .console import clean, counted, make_table, moment
+from .console import clean, counted, json_time, make_table, moment
 from .exit_codes import ExitCode
-from .session import Session, Verdict, json_time
+from .session import Session, Verdict
 from .warehouse import Warehouse
 
 _MOST_RANGES = 5

@@ -12,9 +12,9 @@ from mindo import Coverage, Options, Selection, resolve_options
 from mindo.columns import COMPANIES, EXPORT_WINDOWS, MESSAGES
 from mindo.windows import Range, subtract_ranges
 
-from .console import clean, counted, duration, make_table, moment
+from .console import clean, counted, duration, json_time, make_table, moment
 from .exit_codes import ExitCode
-from .session import Session, Verdict, json_time
+from .session import Session, Verdict
 from .warehouse import Warehouse
 
 _LAST_RUNS: Final = 5

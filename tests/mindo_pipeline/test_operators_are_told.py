@@ -25,10 +25,10 @@ from mindo import ApiError
 from mindo_emulator import GLOBAL_DEMO_KEY, Emulator, World
 from mindo_pipeline import loading
 from mindo_pipeline.cli import call
+from mindo_pipeline.console import json_time
 from mindo_pipeline.observing import notifying
 from mindo_pipeline.observing import spans as spans_module
 from mindo_pipeline.observing.notifying import message
-from mindo_pipeline.session import json_time
 from tests.mindo_pipeline.harness import (
     COMPANIES,
     DAY,

@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING, Final
 
 from mindo import ConfigurationError
 
-from ..session import Observation, Session
+from ..session import Session
 from .observer import Observer
 
 if TYPE_CHECKING:
     from .event_log import EventLog
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_LOG_FORMATS: Final = ("text", "json")
+_JSON: Final = "json"
+_LOG_FORMATS: Final = ("text", _JSON)
 _EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
 
 
-def add_observers(session: Session, observation: Observation) -> None:
+def add_observers(session: Session, notify: bool, metrics_file: str | None) -> None:
     """Gives a session all its observers; those that can be had are there even if another one can't.
 
     Raises:
         ConfigurationError: If one of them can't do its work.
     """
     failure: ConfigurationError | None = None
-    for make in _makers(session, observation):
+    for make in _makers(session, notify, metrics_file):
         try:
             session.observers.append(make())
         except ConfigurationError as error:
@@ -36,16 +37,15 @@ def add_observers(session: Session, observation: Observation) -> None:
         raise failure
 
 
-def _makers(session: Session, observation: Observation) -> Iterator[Callable[[], Observer]]:
+def _makers(session: Session, notify: bool, metrics_file: str | None) -> Iterator[Callable[[], Observer]]:
     """In the order in which they are told of the end: quick ones first, those that may have to wait for a server later."""
-    if observation.metrics_file is not None:
+    if metrics_file is not None:
         from .metrics import MetricsFile
 
-        path = observation.metrics_file
-        yield lambda: MetricsFile(path)
+        yield lambda: MetricsFile(metrics_file)
     if wants_spans():
         yield lambda: _spans(session)
-    if observation.notify:
+    if notify:
         from .notifying import Notification
 
         yield lambda: Notification(session)
@@ -64,15 +64,15 @@ def _spans(session: Session) -> Observer:
         return Observer()
 
 
-def open_events(session: Session, observation: Observation) -> EventLog | None:
+def open_events(session: Session, log_format: str | None) -> EventLog | None:
     """What writes standard error as JSON, if that is asked for.
 
     Raises:
         ConfigurationError: If there is no such format.
     """
-    if observation.log_format not in (None, *_LOG_FORMATS):
-        raise ConfigurationError(f"log_format: {observation.log_format!r} is not one of {', '.join(_LOG_FORMATS)}.")
-    if not observation.wants_events:
+    if log_format not in (None, *_LOG_FORMATS):
+        raise ConfigurationError(f"log_format: {log_format!r} is not one of {', '.join(_LOG_FORMATS)}.")
+    if log_format != _JSON:
         return None
     from .event_log import EventLog, open_event_log
 

@@ -18,7 +18,7 @@ from mindo.windows import format_time
 from ..exit_codes import ExitCode
 from ..report import ranges_not_loaded
 from .figures import Figures
-from .observer import Observer
+from .observer import Events
 from .redacting import without_keys
 
 _FIRST: Final = ("timestamp", "level", "event", "command", "run_id")
@@ -69,7 +69,7 @@ def _in_order(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappin
     return {name: event[name] for name in _FIRST if name in event} | dict(event) | texts
 
 
-class EventLog(Observer):
+class EventLog(Events):
     """Writes what a command does as events.
 
     Args:

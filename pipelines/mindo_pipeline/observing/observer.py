@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mindo import Window
 from mindo.extraction import LoadedWindow
 from mindo.reader import WindowRead
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 class Observer:
@@ -28,3 +31,13 @@ class Observer:
         Args:
             document: The object that `--json` prints, which may be added to. Only the keys of `Session.ended` are always there.
         """
+
+
+class Events(Observer):
+    """An observer that standard error is left to.
+
+    Attributes:
+        log: Writes an event.
+    """
+
+    log: FilteringBoundLogger

@@ -13,7 +13,7 @@ from mindo import ConfigurationError
 from mindo.selection import parse_ids
 from mindo.spool import open_private
 
-from ..console import clean, counted, duration
+from ..console import clean, counted, duration, json_time
 from ..dashboard import pages, questions
 from ..dashboard.fragments import cards, render, style_sheet
 from ..dashboard.health import Health, health
@@ -22,7 +22,7 @@ from ..dashboard.scope import Company, Scope
 from ..dashboard.serving import open_reader, require_packages
 from ..dashboard.variables import Variables
 from ..exit_codes import ExitCode
-from ..session import Session, Verdict, json_time
+from ..session import Session, Verdict
 
 _LABELS: Final = 3
 _KILOBYTE: Final = 1_000
